@@ -1,2 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Place holder, replaced by the first slice of this room.
+//! Starts, drives and cleans up nodes (QEMU machines) on the emulated switch.
+//!
+//! A [`Cluster`] owns one switch process, its run directory and its [`Node`]s; a node owns its QEMU process, the
+//! connection to the agent inside and its kernel logs. Everything may be used from several threads at once: each
+//! node guards its own state, and no lock is held while a guest is awaited.
+//!
+//! ```no_run
+//! use skiff_cluster::{Cluster, Kernel};
+//!
+//! # fn main() -> Result<(), skiff_cluster::Error> {
+//! let cluster = Cluster::builder().nodes(2).kernel(Kernel::Stock).start()?;
+//! let out = cluster.node(0).run("uname -r")?.check()?;
+//! print!("{}", out.stdout_text());
+//! cluster.stop()
+//! # }
+//! ```
+
+mod builder;
+mod cluster;
+mod command;
+mod error;
+mod node;
+mod options;
+mod output;
+mod scan;
+
+pub use builder::{Builder, NodeBuilder};
+pub use cluster::Cluster;
+pub use command::{Command, Job};
+pub use error::Error;
+pub use node::Node;
+pub use options::{Iommu, Kernel, Layout, LutMode, WindowMode};
+pub use output::{Output, Status};
+pub use scan::{Finding, Occurs};
