@@ -1,2 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Place holder, replaced by the first slice of this room.
+//! Server side of vfio-user, the protocol by which QEMU's `vfio-user-pci` uses a PCI function that another process models.
+//!
+//! A model implements [`Device`]; [`serve`] answers one client's messages from it with two threads and hands out a [`Client`], by which the
+//! model reaches the client's bus. The protocol is that of libvfio-user's docs/vfio-user.rst as QEMU 10.1 and later speak it
+//! (hw/vfio-user/protocol.h there). Nothing here knows what the device is.
+
+mod client;
+mod connection;
+pub mod device;
+
+pub use client::{Client, DmaError};
+pub use connection::{serve, serve_with, Connection, Ended, Limits};
+pub use device::{
+    Device, DeviceFlags, DeviceInfo, DmaAccess, DmaMap, DmaUnmap, IrqAction, IrqData, IrqFlags,
+    IrqInfo, MappableArea, RegionAccess, RegionInfo, RegionMapping, SetIrqs,
+};
+/// The error numbers that travel in replies.
+pub use rustix::io::Errno;
