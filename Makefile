@@ -54,9 +54,11 @@ cluster: ## An interactive cluster: make cluster NODES=3
 	@$(IN_ROOT) scripts/tool cluster up --nodes $(NODES) $(CLUSTER_ARGS)
 
 .PHONY: check
-check: ## Formatting and lints only
+check: ## Formatting, lints and host tests only
 	@scripts/setup root
-	@$(IN_ROOT) scripts/tool-check
+	@scripts/setup kernel stock
+	@$(IN_ROOT) scripts/build-tools
+	@$(IN_ROOT) scripts/tool skiff-test run --filter "^host"
 
 .PHONY: shell
 shell: ## A shell in the Debian 13 root
