@@ -4,17 +4,12 @@
 //! One JSON object per line in each direction; every request gets one answer, `{"ok": …}` or `{"error": "…"}`, in order.
 //! A client may have one request under way at a time; a [`ControlClient`] takes care of that with a lock of its own.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use crate::counters::Counters;
+pub use client::{ControlClient, ControlError};
+
+mod client;
 
 /// Most bytes of node memory that one `memory-read` or `memory-write` moves; the client splits what is larger.
 pub const MAX_TRANSFER: u64 = 4 << 20;
@@ -43,7 +38,11 @@ pub enum MessageFaultKind {
 
 /// One request to the switch; ports are partition numbers 0 to 7, addresses are bus addresses of the node at the port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "do",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Request {
     /// The state of every port; answered with [`Status`].
     Status,
@@ -248,188 +247,6 @@ pub enum Response {
     Error(String),
 }
 
-/// Why a control request failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The switch cannot be reached or went away.
-    #[error("control socket: {0}")]
-    Io(#[from] io::Error),
-    /// The switch answered with something that is no answer.
-    #[error("control protocol: {0}")]
-    Protocol(String),
-    /// The switch refused the request.
-    #[error("switch: {0}")]
-    Refused(String),
-}
-
-/// A connection to the control socket of a switch.
-///
-/// May be shared: requests of several threads take turns.
-#[derive(Debug)]
-pub struct ControlClient {
-    stream: Mutex<BufReader<UnixStream>>,
-}
-
-impl ControlClient {
-    /// Connects to the socket at `path` (`control.sock` in the switch's run folder).
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError::Io`] if nobody listens there.
-    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ControlError> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self {
-            stream: Mutex::new(BufReader::new(stream)),
-        })
-    }
-
-    /// Sends one request and gives its answer as JSON.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError::Refused`] with the switch's words if it did not carry the request out; the other kinds if it
-    /// could not be asked.
-    pub fn request(&self, request: &Request) -> Result<serde_json::Value, ControlError> {
-        let mut line = serde_json::to_string(request).map_err(|e| ControlError::Protocol(e.to_string()))?;
-        line.push('\n');
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        stream.get_mut().write_all(line.as_bytes())?;
-        let mut answer = String::new();
-        if stream.read_line(&mut answer)? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        match serde_json::from_str(&answer).map_err(|e| ControlError::Protocol(e.to_string()))? {
-            Response::Ok(value) => Ok(value),
-            Response::Error(why) => Err(ControlError::Refused(why)),
-        }
-    }
-
-    fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, ControlError> {
-        serde_json::from_value(self.request(request)?).map_err(|e| ControlError::Protocol(e.to_string()))
-    }
-
-    fn tell(&self, request: &Request) -> Result<(), ControlError> {
-        self.request(request).map(drop)
-    }
-
-    /// The state of every port.
-    ///
-    /// # Errors
-    ///
-    /// As [`ControlClient::request`]; so for every other method.
-    pub fn status(&self) -> Result<Status, ControlError> {
-        self.ask(&Request::Status)
-    }
-
-    /// The counters of one port.
-    pub fn counters(&self, port: u8) -> Result<Counters, ControlError> {
-        let mut all: BTreeMap<u8, Counters> = self.ask(&Request::Counters { port: Some(port) })?;
-        all.remove(&port)
-            .ok_or_else(|| ControlError::Protocol(format!("no counters of port {port} in the answer")))
-    }
-
-    /// The counters of all ports.
-    pub fn all_counters(&self) -> Result<BTreeMap<u8, Counters>, ControlError> {
-        self.ask(&Request::Counters { port: None })
-    }
-
-    /// Starts all counters at zero again.
-    pub fn reset_counters(&self) -> Result<(), ControlError> {
-        self.tell(&Request::CountersReset)
-    }
-
-    /// Takes a port's link down or lets it up again.
-    pub fn set_link(&self, port: u8, state: LinkState) -> Result<(), ControlError> {
-        self.tell(&Request::Link { port, state })
-    }
-
-    /// Closes a port's connection and lets nobody attach.
-    pub fn unplug(&self, port: u8) -> Result<(), ControlError> {
-        self.tell(&Request::Unplug { port })
-    }
-
-    /// Lets a node attach to the port again.
-    pub fn plug(&self, port: u8) -> Result<(), ControlError> {
-        self.tell(&Request::Plug { port })
-    }
-
-    /// Makes every access through a slot fail, or heals it.
-    pub fn poison(&self, port: u8, bar: u8, slot: u8, on: bool) -> Result<(), ControlError> {
-        self.tell(&Request::Poison { port, bar, slot, on })
-    }
-
-    /// Loses or delays the next `count` messages from one port to another.
-    pub fn message_fault(&self, from: u8, to: u8, fault: MessageFaultKind, count: u32) -> Result<(), ControlError> {
-        self.tell(&Request::MessageFault { from, to, fault, count })
-    }
-
-    /// Reads `len` bytes of a node's memory at a bus address.
-    pub fn memory_read(&self, port: u8, addr: u64, len: u64) -> Result<Vec<u8>, ControlError> {
-        let mut data = Vec::new();
-        let mut at = 0;
-        while at < len {
-            let part = (len - at).min(MAX_TRANSFER);
-            let addr = addr
-                .checked_add(at)
-                .ok_or_else(|| ControlError::Refused("address range wraps".into()))?;
-            let text: String = self.ask(&Request::MemoryRead { port, addr, len: part })?;
-            let bytes = hex::decode(text).map_err(|e| ControlError::Protocol(e.to_string()))?;
-            if bytes.len() as u64 != part {
-                return Err(ControlError::Protocol(format!("{} bytes instead of {part}", bytes.len())));
-            }
-            data.extend_from_slice(&bytes);
-            at += part;
-        }
-        Ok(data)
-    }
-
-    /// Writes a node's memory at a bus address.
-    pub fn memory_write(&self, port: u8, addr: u64, data: &[u8]) -> Result<(), ControlError> {
-        let mut at = addr;
-        for part in data.chunks(MAX_TRANSFER as usize) {
-            self.tell(&Request::MemoryWrite {
-                port,
-                addr: at,
-                data: hex::encode(part),
-            })?;
-            at = at.wrapping_add(part.len() as u64);
-        }
-        Ok(())
-    }
-
-    /// The SHA-256 of `len` bytes of a node's memory, in hexadecimal.
-    pub fn memory_digest(&self, port: u8, addr: u64, len: u64) -> Result<String, ControlError> {
-        self.ask(&Request::MemoryDigest { port, addr, len })
-    }
-
-    /// Reads a register of a port as its node would, side effects and all.
-    pub fn register_read(&self, port: u8, offset: u32) -> Result<u32, ControlError> {
-        self.ask(&Request::RegisterRead { port, offset })
-    }
-
-    /// Writes a register of a port as its node would.
-    pub fn register_write(&self, port: u8, offset: u32, value: u32) -> Result<(), ControlError> {
-        self.tell(&Request::RegisterWrite { port, offset, value })
-    }
-
-    /// The memory that a node made known for device access, by rising address.
-    pub fn space(&self, port: u8) -> Result<Vec<SpacePiece>, ControlError> {
-        self.ask(&Request::Space { port })
-    }
-
-    /// The memory that a window of a port shows, by rising offset.
-    pub fn view(&self, port: u8, bar: u8) -> Result<Vec<ViewPiece>, ControlError> {
-        self.ask(&Request::View { port, bar })
-    }
-
-    /// Ends the switch.
-    pub fn shutdown(&self) -> Result<(), ControlError> {
-        self.tell(&Request::Shutdown)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,21 +256,41 @@ mod tests {
         let lines = [
             (Request::Status, r#"{"do":"status"}"#),
             (Request::Counters { port: None }, r#"{"do":"counters"}"#),
-            (Request::Counters { port: Some(3) }, r#"{"do":"counters","port":3}"#),
             (
-                Request::Link { port: 1, state: LinkState::Down },
+                Request::Counters { port: Some(3) },
+                r#"{"do":"counters","port":3}"#,
+            ),
+            (
+                Request::Link {
+                    port: 1,
+                    state: LinkState::Down,
+                },
                 r#"{"do":"link","port":1,"state":"down"}"#,
             ),
             (
-                Request::MessageFault { from: 0, to: 2, fault: MessageFaultKind::DelayMs(5), count: 4 },
+                Request::MessageFault {
+                    from: 0,
+                    to: 2,
+                    fault: MessageFaultKind::DelayMs(5),
+                    count: 4,
+                },
                 r#"{"do":"message-fault","from":0,"to":2,"fault":{"delay_ms":5},"count":4}"#,
             ),
             (
-                Request::MessageFault { from: 0, to: 2, fault: MessageFaultKind::Lose, count: 1 },
+                Request::MessageFault {
+                    from: 0,
+                    to: 2,
+                    fault: MessageFaultKind::Lose,
+                    count: 1,
+                },
                 r#"{"do":"message-fault","from":0,"to":2,"fault":"lose","count":1}"#,
             ),
             (
-                Request::RegisterWrite { port: 1, offset: 0x420, value: 1 },
+                Request::RegisterWrite {
+                    port: 1,
+                    offset: 0x420,
+                    value: 1,
+                },
                 r#"{"do":"register-write","port":1,"offset":1056,"value":1}"#,
             ),
         ];
@@ -462,7 +299,10 @@ mod tests {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
         }
         let short = r#"{"do":"message-fault","from":0,"to":2,"fault":"none"}"#;
-        assert!(matches!(serde_json::from_str(short), Ok(Request::MessageFault { count: 1, .. })));
+        assert!(matches!(
+            serde_json::from_str(short),
+            Ok(Request::MessageFault { count: 1, .. })
+        ));
         assert!(serde_json::from_str::<Request>(r#"{"do":"dance"}"#).is_err());
     }
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Counts;
+
 /// A counter that is being counted.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -34,22 +36,25 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The live counters of one port.
+    (
+        live { $($(#[$live_doc:meta])* $live:ident,)* }
+        model { $($(#[$model_doc:meta])* $model:ident,)* }
+    ) => {
+        /// The live counters of one port that the server keeps; the model keeps the others.
         #[derive(Debug, Default)]
         pub struct PortCounters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[$live_doc])* pub $live: Counter,)*
         }
 
         impl PortCounters {
-            /// The counts as they are now.
-            pub fn snapshot(&self) -> Counters {
-                Counters { $($name: self.$name.get(),)* }
+            /// The counts as they are now, together with the model's.
+            pub fn snapshot(&self, model: &Counts) -> Counters {
+                Counters { $($live: self.$live.get(),)* $($model: model.$model,)* }
             }
 
-            /// Starts all counts at zero again.
+            /// Starts the live counts at zero again.
             pub fn reset(&self) {
-                $(self.$name.reset();)*
+                $(self.$live.reset();)*
             }
         }
 
@@ -57,81 +62,92 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[$live_doc])* pub $live: u64,)*
+            $($(#[$model_doc])* pub $model: u64,)*
         }
 
         impl Counters {
             /// Every counter by its name, in a fixed order.
             pub fn named(&self) -> Vec<(String, u64)> {
-                vec![$((stringify!($name).replace('_', "-"), self.$name),)*]
+                vec![
+                    $((stringify!($live).replace('_', "-"), self.$live),)*
+                    $((stringify!($model).replace('_', "-"), self.$model),)*
+                ]
             }
 
             /// What was counted since `earlier`; a counter that was reset in between gives 0.
             #[must_use]
             pub fn since(&self, earlier: &Self) -> Self {
-                Self { $($name: self.$name.saturating_sub(earlier.$name),)* }
+                Self {
+                    $($live: self.$live.saturating_sub(earlier.$live),)*
+                    $($model: self.$model.saturating_sub(earlier.$model),)*
+                }
             }
         }
     };
 }
 
 counters! {
-    /// Writes into a trapped window, by the node at this port.
-    posted_writes,
-    /// Bytes of those writes.
-    posted_write_bytes,
-    /// Reads from a trapped window, by the node at this port.
-    non_posted_reads,
-    /// Bytes of those reads.
-    non_posted_read_bytes,
-    /// Reads of this port that were forwarded to another node's devices.
-    device_reads,
-    /// Writes of this port that were forwarded to another node's devices.
-    device_writes,
-    /// Forwarded reads that were completed with all ones because the other node did not answer in time.
-    completion_timeouts,
-    /// Forwarded reads that were completed with all ones because nodes were waiting for each other in a circle.
-    read_cycles_broken,
-    /// Forwarded writes that were dropped because the other node did not take them.
-    dropped_writes,
-    /// Accesses of this port that nobody answers: empty slots, limits, links that are down, unmapped addresses.
-    unsupported_requests,
-    /// Writes through this port's windows that became an interrupt of another node.
-    interrupt_writes,
-    /// Writes to an interrupt address that the other node had not allowed.
-    interrupt_writes_refused,
-    /// Doorbell requests of this port.
-    doorbells_sent,
-    /// Doorbell requests that arrived at this port.
-    doorbells_received,
-    /// Messages that this port sent and another one took.
-    messages_sent,
-    /// Messages that arrived at this port.
-    messages_received,
-    /// Messages of this port that an injected fault swallowed.
-    messages_lost,
-    /// Translation changes of this port's windows.
-    slot_programmings,
-    /// Times that this port's mapped window was changed through the helper.
-    view_updates,
-    /// Pieces that those changes consisted of.
-    view_pieces,
-    /// Register reads by this port.
-    register_reads,
-    /// Register writes by this port.
-    register_writes,
-    /// Configuration space reads by this port.
-    config_reads,
-    /// Configuration space writes by this port.
-    config_writes,
-    /// Interrupts of the NTB function that were signalled to the node at this port.
-    interrupts_raised,
-    /// Ranges that the node at this port made known for device access.
-    dma_maps,
-    /// Ranges that it took back.
-    dma_unmaps,
-    /// Changes of this port's own link.
-    link_events,
+    live {
+        /// Writes into a trapped window, by the node at this port.
+        posted_writes,
+        /// Bytes of those writes.
+        posted_write_bytes,
+        /// Reads from a trapped window, by the node at this port.
+        non_posted_reads,
+        /// Bytes of those reads.
+        non_posted_read_bytes,
+        /// Reads of this port that were forwarded to another node's devices.
+        device_reads,
+        /// Writes of this port that were forwarded to another node's devices.
+        device_writes,
+        /// Forwarded reads that were completed with all ones because the other node did not answer in time.
+        completion_timeouts,
+        /// Forwarded reads that were completed with all ones because nodes waited for each other in a circle.
+        read_cycles_broken,
+        /// Forwarded writes that were dropped because the other node did not take them.
+        dropped_writes,
+        /// Accesses of this port that nobody answers: empty slots, limits, links that are down, unmapped addresses.
+        unsupported_requests,
+        /// Writes through this port's windows that became an interrupt of another node.
+        interrupt_writes,
+        /// Writes to an interrupt address that the other node had not allowed.
+        interrupt_writes_refused,
+        /// Times that this port's mapped window was changed through the helper.
+        view_updates,
+        /// Pieces that those changes consisted of.
+        view_pieces,
+        /// Ranges that the node at this port made known for device access.
+        dma_maps,
+        /// Ranges that it took back.
+        dma_unmaps,
+    }
+    model {
+        /// Doorbell requests of this port.
+        doorbells_sent,
+        /// Doorbell requests that arrived at this port.
+        doorbells_received,
+        /// Messages that were accepted from this port.
+        messages_sent,
+        /// Messages that arrived at this port.
+        messages_received,
+        /// Messages of this port that were lost after they had been accepted.
+        messages_lost,
+        /// Translation entries that this port wrote.
+        slot_programmings,
+        /// Register reads by this port.
+        register_reads,
+        /// Register writes by this port.
+        register_writes,
+        /// Configuration space reads by this port.
+        config_reads,
+        /// Configuration space writes by this port.
+        config_writes,
+        /// Times the interrupt condition of this port fired.
+        interrupts_raised,
+        /// Link changes of other ports that were reported to this one.
+        link_events,
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +158,11 @@ mod tests {
     fn names_are_the_json_keys_in_the_same_order() {
         let live = PortCounters::default();
         live.posted_writes.one();
-        live.link_events.add(7);
-        let counts = live.snapshot();
+        let model = Counts {
+            link_events: 7,
+            ..Counts::default()
+        };
+        let counts = live.snapshot(&model);
         let json = serde_json::to_value(counts).unwrap();
         let keys = json.as_object().unwrap();
         let named = counts.named();
@@ -152,7 +171,8 @@ mod tests {
             assert_eq!(keys[&name], value, "{name}");
         }
         assert_eq!(keys["link-events"], 7);
+        assert_eq!(keys["posted-writes"], 1);
         live.reset();
-        assert_eq!(live.snapshot(), Counters::default());
+        assert_eq!(live.snapshot(&Counts::default()), Counters::default());
     }
 }
