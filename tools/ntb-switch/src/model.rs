@@ -2,309 +2,343 @@
 //! The switch as a value: register files, routing and events, without I/O, threads or a clock.
 //!
 //! One [`Switch`] is owned by whoever serves it and needs exclusive access for every change; what a
-//! change means for the outside (interrupts, windows to re-point) is returned as [`Effect`]s.
+//! change means for the outside (interrupts, windows to re-point) is returned as [`Effect`]s. Values
+//! from nodes are never trusted: no register access of any port panics or reaches beyond the switch.
+//!
+//! Facts about the chip come from drivers/ntb/hw/idt/ntb_hw_idt.{h,c} of Linux and the
+//! 89HPES32NT8AG2 user manual; Documentation/switch-model.rst lists every deviation.
 
+mod allow;
+mod config;
+mod doorbell;
+mod endpoint;
+mod event;
+mod gasa;
+mod interrupt;
+mod lanes;
+mod message;
 mod port;
+mod report;
+mod requester;
+mod route;
+mod sensor;
+mod window;
 
-use std::time::Duration;
+pub mod fuzz;
+
+use endpoint::Endpoint;
+use event::Audience;
+use event::Kind;
+use lanes::Lanes;
 
 pub use port::Bar;
 pub use port::ConfigError;
 pub use port::Layout;
 pub use port::Port;
 pub use port::PortConfig;
+pub use port::Protection;
 pub use port::Windows;
+pub use report::Counts;
+pub use report::Effect;
+pub use report::Link;
+pub use report::Message;
+pub use report::MessageFault;
+pub use report::ModelError;
+pub use report::PortStatus;
+pub use report::Reject;
+pub use report::Route;
 
-/// What the owner of a [`Switch`] has to do after a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Raise the port's single MSI now.
-    Interrupt(Port),
-    /// Routes of this window may have changed: bring its view up to date before the access that
-    /// caused it is answered.
-    Window {
-        /// The port that looks through the window.
-        port: Port,
-        /// Which of its windows.
-        bar: Bar,
-    },
-    /// Give this message to [`Switch::deliver`] when the time has passed.
-    Deliver {
-        /// The message held back by fault injection.
-        message: Message,
-        /// How long to hold it back.
-        after: Duration,
-    },
-}
+/// Bytes of a port's registers: BAR0, and PCI configuration space (IDT_REG_PCI_MAX + 1).
+pub const REGISTERS: u32 = 0x1000;
 
-/// A message on its way between two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Sender, as the hardware reports it.
-    pub from: Port,
-    /// Receiver.
-    pub to: Port,
-    /// Index 0..=3 of the receiver's inbound message register.
-    pub register: u8,
-    /// Its 32 bits.
-    pub data: u32,
-}
+/// The addresses at which x86 machines take interrupt messages.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerInterrupts;
 
-/// State of a port's link as fault injection sets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// The link follows the attachment of the node.
-    Up,
-    /// The link is held down although a node may be attached.
-    Down,
-}
+impl PeerInterrupts {
+    /// First address.
+    pub const FIRST: u64 = 0xfee0_0000;
+    /// Last address.
+    pub const LAST: u64 = 0xfeef_ffff;
 
-/// What happens to the next messages between two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageFault {
-    /// The sender sees success, the receiver nothing.
-    Lose,
-    /// The message arrives later.
-    Delay(Duration),
-}
-
-/// Where an access through a window goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// To the bus address `addr` of node `port`; contiguous for `len` bytes.
-    Memory {
-        /// The node that is reached.
-        port: Port,
-        /// Its bus address.
-        addr: u64,
-        /// Bytes from there on with the same route.
-        len: u64,
-    },
-    /// Nowhere: reads give all ones, writes are dropped, for `len` bytes.
-    Unsupported {
-        /// Why.
-        reason: Reject,
-        /// Bytes from there on that are refused (at least 1).
-        len: u64,
-    },
-}
-
-/// Why an access is refused (an Unsupported Request on the chip).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reject {
-    /// Not a window, or beyond its end.
-    OutOfWindow,
-    /// The window is switched off in BARSETUP.
-    WindowDisabled,
-    /// The sender's memory space enable bit is clear.
-    MemoryDisabled,
-    /// Above the BARLIMIT register.
-    Limit,
-    /// The translation entry is not valid.
-    NoTranslation,
-    /// The entry names the sender's own partition or one that does not exist.
-    BadPartition,
-    /// The slot was poisoned by fault injection.
-    Poisoned,
-    /// The sender's own link is down.
-    LinkDown,
-    /// The target's link is down.
-    TargetLinkDown,
-    /// The requester-ID table has no valid entry for the sender.
-    Requester,
-    /// The target's bus-master bit is clear: its inbound gate is closed.
-    TargetBusMaster,
-    /// The target does not let completions pass (NTCTL.CPEN).
-    TargetCompletion,
-}
-
-/// Exact counts of one port since the last reset of the counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Doorbell writes that named at least one bit.
-    pub doorbells_sent: u64,
-    /// Doorbell writes of anybody that reached this port.
-    pub doorbells_received: u64,
-    /// Messages accepted from this port.
-    pub messages_sent: u64,
-    /// Messages put into this port's inbound registers.
-    pub messages_received: u64,
-    /// Messages from this port that fault injection or a full inbox swallowed after acceptance.
-    pub messages_lost: u64,
-    /// Translation entries this port wrote (lookup table or direct).
-    pub slot_programmings: u64,
-    /// Times the interrupt condition fired.
-    pub interrupts_raised: u64,
-    /// Accesses to BAR0.
-    pub register_reads: u64,
-    /// Accesses to BAR0.
-    pub register_writes: u64,
-    /// Accesses to PCI configuration space.
-    pub config_reads: u64,
-    /// Accesses to PCI configuration space.
-    pub config_writes: u64,
-    /// Link changes of other ports reported to this one.
-    pub link_events: u64,
-}
-
-/// What a person wants to know about a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortStatus {
-    /// A node is attached.
-    pub attached: bool,
-    /// Fault injection's wish.
-    pub link: Link,
-    /// Attached and not forced down.
-    pub link_up: bool,
-    /// The function may master the bus.
-    pub bus_master: bool,
-    /// The function answers memory accesses.
-    pub memory_enable: bool,
-}
-
-/// Names a port, window or slot that the switch does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ModelError {
-    /// No such port.
-    #[error("the switch has no port {0}")]
-    NoPort(Port),
-    /// No such slot.
-    #[error("port {0} has no slot {2} in {1}")]
-    NoSlot(Port, Bar, u8),
+    /// Whether a write to `addr` is an interrupt message.
+    pub const fn contains(addr: u64) -> bool {
+        Self::FIRST <= addr && addr <= Self::LAST
+    }
 }
 
 /// The switch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Switch {
-    configs: Vec<PortConfig>,
+    endpoints: Vec<Endpoint>,
+    requesters: requester::MappingTable,
+    doorbells: doorbell::Masks,
+    events: event::Events,
+    routing: message::Routing,
+    faults: message::Faults,
+    sensor: sensor::Sensor,
+    gasa_protection: u32,
 }
 
 impl Switch {
-    /// A switch with `ports.len()` (1 to 8) ports, all links down.
+    /// A switch with `ports.len()` (1 to 8) ports, no node attached, the board open.
     pub fn new(ports: &[PortConfig]) -> Result<Self, ConfigError> {
+        Self::with_protection(ports, Protection::Open)
+    }
+
+    /// The same on a board whose EEPROM protects the ports from each other, or does not.
+    pub fn with_protection(
+        ports: &[PortConfig],
+        protection: Protection,
+    ) -> Result<Self, ConfigError> {
         port::check(ports)?;
-        Ok(Self {
-            configs: ports.to_vec(),
+        let endpoints = (0..)
+            .map_while(Port::new)
+            .zip(ports)
+            .map(|(port, config)| Endpoint::new(port, *config))
+            .collect();
+        let mut switch = Self {
+            endpoints,
+            requesters: requester::MappingTable::new(),
+            doorbells: doorbell::Masks::new(),
+            events: event::Events::new(),
+            routing: message::Routing::default(),
+            faults: message::Faults::default(),
+            sensor: sensor::Sensor::new(),
+            gasa_protection: 0,
+        };
+        if protection == Protection::Guarded {
+            switch.requesters.guard();
+            switch.doorbells.guard();
+            switch.events.guard();
+            switch.guard_all();
+        }
+        Ok(switch)
+    }
+
+    /// All ports, ascending.
+    pub fn ports(&self) -> Vec<Port> {
+        self.each_port().collect()
+    }
+
+    /// All ports, without holding on to the switch.
+    fn each_port(&self) -> impl Iterator<Item = Port> {
+        let count = self.endpoints.len();
+        (0..).map_while(Port::new).take(count)
+    }
+
+    /// Configuration of a port.
+    pub fn config(&self, port: Port) -> Option<&PortConfig> {
+        self.endpoint(port).map(|endpoint| &endpoint.config)
+    }
+
+    fn endpoint(&self, port: Port) -> Option<&Endpoint> {
+        self.endpoints.get(port.index())
+    }
+
+    fn endpoint_mut(&mut self, port: Port) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(port.index())
+    }
+
+    fn counts_mut(&mut self, port: Port, change: impl FnOnce(&mut Counts)) {
+        if let Some(endpoint) = self.endpoint_mut(port) {
+            change(&mut endpoint.counts);
+        }
+    }
+
+    /// Whether a port's link is up: a node is attached and fault injection does not hold it down.
+    pub fn link_up(&self, port: Port) -> bool {
+        self.endpoint(port)
+            .is_some_and(|endpoint| endpoint.attached && endpoint.link == Link::Up)
+    }
+
+    /// A node came: its registers are at their defaults, the others are told that its link is up.
+    /// Nothing happens if one is attached already.
+    pub fn attach(&mut self, port: Port) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(endpoint) = self
+            .endpoint_mut(port)
+            .filter(|endpoint| !endpoint.attached)
+        else {
+            return effects;
+        };
+        endpoint.attached = true;
+        self.reset_function(port, &mut effects);
+        if self.link_up(port) {
+            self.announce(Kind::LinkUp, port, Audience::Others);
+        }
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// The node is gone: the others are told that its link is down, routes to it lead nowhere.
+    pub fn detach(&mut self, port: Port) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let was_up = self.link_up(port);
+        let Some(endpoint) = self.endpoint_mut(port).filter(|endpoint| endpoint.attached) else {
+            return effects;
+        };
+        endpoint.attached = false;
+        self.reset_function(port, &mut effects);
+        if was_up {
+            self.announce(Kind::LinkDown, port, Audience::Others);
+        }
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// The node's root complex was reset (vfio-user DEVICE_RESET): registers at their defaults, and
+    /// the others are told of the reset and that the link went down and came up again.
+    pub fn reset_port(&mut self, port: Port) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let was_up = self.link_up(port);
+        self.reset_function(port, &mut effects);
+        if was_up {
+            self.announce(Kind::LinkDown, port, Audience::Others);
+            self.announce(Kind::FundamentalReset, port, Audience::Others);
+            self.announce(Kind::LinkUp, port, Audience::Others);
+        }
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// Holds a port's link down, or lets it follow the attachment again; all are told of a change.
+    pub fn set_link(&mut self, port: Port, link: Link) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let was_up = self.link_up(port);
+        let Some(endpoint) = self.endpoint_mut(port) else {
+            return effects;
+        };
+        endpoint.link = link;
+        let is_up = self.link_up(port);
+        if was_up != is_up {
+            self.windows_changed(port, &mut effects);
+            self.reached_changed(port, &mut effects);
+            let kind = if is_up { Kind::LinkUp } else { Kind::LinkDown };
+            self.announce(kind, port, Audience::All);
+        }
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// Puts one function's registers at their defaults, as a function level reset does; nobody is told.
+    fn reset_function(&mut self, port: Port, effects: &mut Vec<Effect>) {
+        if let Some(endpoint) = self.endpoint_mut(port) {
+            endpoint.reset();
+        }
+        self.requesters.withdraw(port);
+        self.windows_changed(port, effects);
+        self.reached_changed(port, effects);
+    }
+
+    /// Sends the interrupts whose condition arose; the last step of every change.
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        for (endpoint, port) in self.endpoints.iter_mut().zip((0..).map_while(Port::new)) {
+            let status = endpoint.interrupt_status();
+            let pending = endpoint.interrupt.pending(status);
+            let condition = endpoint.attached && endpoint.function.msi() && pending;
+            if endpoint.interrupt.edge(condition) {
+                endpoint.counts.interrupts_raised += 1;
+                effects.push(Effect::Interrupt(port));
+            }
+        }
+    }
+
+    /// Reads PCI configuration space (region 7); all ones where the switch has no such port or byte.
+    pub fn config_read(&mut self, port: Port, offset: u16, data: &mut [u8]) {
+        self.counts_mut(port, |counts| counts.config_reads += 1);
+        self.read_bytes(port, offset.into(), data);
+    }
+
+    /// Writes PCI configuration space.
+    pub fn config_write(&mut self, port: Port, offset: u16, data: &[u8]) -> Vec<Effect> {
+        self.counts_mut(port, |counts| counts.config_writes += 1);
+        self.write_bytes(port, offset.into(), data)
+    }
+
+    /// Reads BAR0; any alignment, all ones where the switch has no such port or byte.
+    pub fn bar0_read(&mut self, port: Port, offset: u32, data: &mut [u8]) {
+        self.counts_mut(port, |counts| counts.register_reads += 1);
+        self.read_bytes(port, offset, data);
+    }
+
+    /// Writes BAR0; any alignment.
+    pub fn bar0_write(&mut self, port: Port, offset: u32, data: &[u8]) -> Vec<Effect> {
+        self.counts_mut(port, |counts| counts.register_writes += 1);
+        self.write_bytes(port, offset, data)
+    }
+
+    fn read_bytes(&self, port: Port, offset: u32, data: &mut [u8]) {
+        lanes::read(offset, data, |register| self.register_read(port, register));
+    }
+
+    fn write_bytes(&mut self, port: Port, offset: u32, data: &[u8]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        lanes::write(offset, data, |register, lanes| {
+            self.register_lanes(port, register, lanes, &mut effects);
+        });
+        effects
+    }
+
+    /// Reads one register of a port without being counted; an unaligned offset reads the register around it.
+    pub fn register_read(&self, port: Port, offset: u32) -> u32 {
+        if self.endpoint(port).is_none() || offset >= REGISTERS {
+            return u32::MAX;
+        }
+        self.endpoint_read(port, port, offset - offset % lanes::REGISTER)
+    }
+
+    /// Writes one register of a port without being counted.
+    pub fn register_write(&mut self, port: Port, offset: u32, value: u32) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.register_lanes(port, offset, Lanes::full(value), &mut effects);
+        effects
+    }
+
+    fn register_lanes(&mut self, port: Port, offset: u32, lanes: Lanes, effects: &mut Vec<Effect>) {
+        if offset < REGISTERS {
+            let offset = offset - offset % lanes::REGISTER;
+            self.endpoint_write(port, port, offset, lanes, effects);
+            self.settle(effects);
+        }
+    }
+
+    /// Bytes of a PCI BAR, 0 where the function has none (the memory window of the companion layout).
+    pub fn bar_size(&self, port: Port, bar: Bar) -> u64 {
+        self.endpoint(port)
+            .map_or(0, |endpoint| endpoint.function.bar_size(bar))
+    }
+
+    /// Bytes of a window, wherever it is; 0 for what is none.
+    pub fn window_size(&self, port: Port, bar: Bar) -> u64 {
+        self.endpoint(port)
+            .and_then(|endpoint| endpoint.window(bar))
+            .map_or(0, |window| window.aperture())
+    }
+
+    /// Number of slots of a window, and bytes of one.
+    pub fn slots(&self, port: Port, bar: Bar) -> (u8, u64) {
+        self.endpoint(port)
+            .and_then(|endpoint| endpoint.window(bar))
+            .map_or((0, 0), |window| window.slots())
+    }
+
+    /// Whether a peer may write this interrupt message to `target`: its allow table names it exactly.
+    pub fn interrupt_allowed(&self, target: Port, addr: u64, data: u32) -> bool {
+        self.endpoint(target)
+            .is_some_and(|endpoint| endpoint.allow.allows(addr, data))
+    }
+
+    /// Whether the port's interrupt condition holds now. Whoever gets an eventfd late raises it then.
+    pub fn interrupt_pending(&self, port: Port) -> bool {
+        self.endpoint(port).is_some_and(|endpoint| {
+            endpoint.attached
+                && endpoint.function.msi()
+                && endpoint.interrupt.pending(endpoint.interrupt_status())
         })
     }
 
-    /// All ports.
-    pub fn ports(&self) -> Vec<Port> {
-        (0u8..)
-            .map_while(Port::new)
-            .take(self.configs.len())
-            .collect()
-    }
-    /// Configuration of a port.
-    pub fn config(&self, port: Port) -> Option<&PortConfig> {
-        self.configs.get(port.index())
-    }
-    /// A node came: registers at their defaults, link up for the others.
-    pub fn attach(&mut self, port: Port) -> Vec<Effect> {
-        let _ = port;
-        Vec::new()
-    }
-    /// The node is gone.
-    pub fn detach(&mut self, port: Port) -> Vec<Effect> {
-        let _ = port;
-        Vec::new()
-    }
-    /// The node was reset (vfio-user DEVICE_RESET): registers to defaults, its link bounces.
-    pub fn reset_port(&mut self, port: Port) -> Vec<Effect> {
-        let _ = port;
-        Vec::new()
-    }
-    /// Fault injection on the link.
-    pub fn set_link(&mut self, port: Port, link: Link) -> Vec<Effect> {
-        let _ = port;
-        let _ = link;
-        Vec::new()
-    }
-    /// Region 7.
-    pub fn config_read(&mut self, port: Port, offset: u16, data: &mut [u8]) {
-        let _ = port;
-        let _ = offset;
-        let _ = data;
-    }
-    /// Region 7.
-    pub fn config_write(&mut self, port: Port, offset: u16, data: &[u8]) -> Vec<Effect> {
-        let _ = port;
-        let _ = offset;
-        let _ = data;
-        Vec::new()
-    }
-    /// BAR0 by bytes (any alignment).
-    pub fn bar0_read(&mut self, port: Port, offset: u32, data: &mut [u8]) {
-        let _ = port;
-        let _ = offset;
-        let _ = data;
-    }
-    /// BAR0 by bytes (any alignment).
-    pub fn bar0_write(&mut self, port: Port, offset: u32, data: &[u8]) -> Vec<Effect> {
-        let _ = port;
-        let _ = offset;
-        let _ = data;
-        Vec::new()
-    }
-    /// BAR0, one aligned 32-bit register.
-    pub fn register_read(&mut self, port: Port, offset: u32) -> u32 {
-        let _ = port;
-        let _ = offset;
-        u32::MAX
-    }
-    /// BAR0, one aligned 32-bit register.
-    pub fn register_write(&mut self, port: Port, offset: u32, value: u32) -> Vec<Effect> {
-        let _ = port;
-        let _ = offset;
-        let _ = value;
-        Vec::new()
-    }
-    /// Size of the PCI BAR, 0 where the function has none (companion layout: Bar::Memory).
-    pub fn bar_size(&self, port: Port, bar: Bar) -> u64 {
-        let _ = port;
-        let _ = bar;
-        0
-    }
-    /// Size of the window, also where a companion function carries it.
-    pub fn window_size(&self, port: Port, bar: Bar) -> u64 {
-        let _ = port;
-        let _ = bar;
-        0
-    }
-    /// Number of slots and bytes of one.
-    pub fn slots(&self, port: Port, bar: Bar) -> (u8, u64) {
-        let _ = port;
-        let _ = bar;
-        (0, 0)
-    }
-    /// Where an access goes.
-    pub fn route(&self, port: Port, bar: Bar, offset: u64) -> Route {
-        let _ = port;
-        let _ = bar;
-        let _ = offset;
-        Route::Unsupported {
-            reason: Reject::OutOfWindow,
-            len: 1,
-        }
-    }
-    /// May a peer write this interrupt message to `target`?
-    pub fn interrupt_allowed(&self, target: Port, addr: u64, data: u32) -> bool {
-        let _ = target;
-        let _ = addr;
-        let _ = data;
-        false
-    }
-    /// Is the port's interrupt condition true now (for an eventfd that comes late)?
-    pub fn interrupt_pending(&self, port: Port) -> bool {
-        let _ = port;
-        false
-    }
-    /// A delayed message's time has come.
-    pub fn deliver(&mut self, message: Message) -> Vec<Effect> {
-        let _ = message;
-        Vec::new()
-    }
-    /// Poisons or heals a slot.
+    /// Makes a slot lead nowhere, or heals it; resets do not heal.
     pub fn poison(
         &mut self,
         port: Port,
@@ -312,42 +346,40 @@ impl Switch {
         slot: u8,
         on: bool,
     ) -> Result<Vec<Effect>, ModelError> {
-        let _ = port;
-        let _ = bar;
-        let _ = slot;
-        let _ = on;
-        Ok(Vec::new())
+        self.endpoint_mut(port)
+            .ok_or(ModelError::NoPort(port))?
+            .window_mut(bar)
+            .and_then(|window| window.poison(slot, on))
+            .ok_or(ModelError::NoSlot(port, bar, slot))?;
+        Ok(vec![Effect::Window { port, bar }])
     }
-    /// The next `count` messages from -> to meet `fault`; None heals.
-    pub fn message_fault(
-        &mut self,
-        from: Port,
-        to: Port,
-        fault: Option<MessageFault>,
-        count: u32,
-    ) -> Result<(), ModelError> {
-        let _ = from;
-        let _ = to;
-        let _ = fault;
-        let _ = count;
-        Ok(())
-    }
-    /// Counters.
+
+    /// Counts of a port since the last reset of the counts.
     pub fn counts(&self, port: Port) -> Counts {
-        let _ = port;
-        Counts::default()
+        self.endpoint(port)
+            .map(|endpoint| endpoint.counts)
+            .unwrap_or_default()
     }
-    /// Counters to 0, all ports.
-    pub fn reset_counts(&mut self) {}
-    /// For people.
+
+    /// All ports' counts to 0.
+    pub fn reset_counts(&mut self) {
+        for endpoint in &mut self.endpoints {
+            endpoint.counts = Counts::default();
+        }
+    }
+
+    /// State of a port, for people; a port that the switch does not have is down.
     pub fn status(&self, port: Port) -> PortStatus {
-        let _ = port;
+        let endpoint = self.endpoint(port);
         PortStatus {
-            attached: false,
-            link: Link::Up,
-            link_up: false,
-            bus_master: false,
-            memory_enable: false,
+            attached: endpoint.is_some_and(|endpoint| endpoint.attached),
+            link: endpoint.map_or(Link::Down, |endpoint| endpoint.link),
+            link_up: self.link_up(port),
+            bus_master: endpoint.is_some_and(|endpoint| endpoint.function.masters()),
+            memory_enable: endpoint.is_some_and(|endpoint| endpoint.function.decodes()),
+            admitted: endpoint.is_some_and(Endpoint::id_protection_disabled)
+                || self.requesters.admitted(port),
+            completes: endpoint.is_some_and(Endpoint::completes),
         }
     }
 }

@@ -6,6 +6,9 @@ use std::fmt;
 /// Most partitions, and so ports with a bridge, that the chip has.
 pub const MAX_PORTS: usize = 8;
 
+/// The chip's numbers of the ports that can have a bridge, by partition index (idt_89hpes32nt8ag2_cfg).
+const CHIP_NUMBERS: [u8; MAX_PORTS] = [0, 2, 4, 6, 8, 12, 16, 20];
+
 /// Largest aperture of a window: ntb_hw_idt keeps a window's size in an `int`.
 pub const MAX_APERTURE: u64 = 1 << 30;
 
@@ -29,6 +32,17 @@ impl Port {
     /// The partition index.
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The chip's number of the port: 0, 2, 4, 6, 8, 12, 16 or 20.
+    pub const fn chip_number(self) -> u8 {
+        CHIP_NUMBERS[self.0 as usize]
+    }
+
+    /// The reverse of [`Port::chip_number`].
+    pub(super) fn from_chip_number(number: u8) -> Option<Self> {
+        let index = CHIP_NUMBERS.iter().position(|have| *have == number)?;
+        Self::new(u8::try_from(index).ok()?)
     }
 }
 
@@ -95,6 +109,16 @@ pub enum Windows {
     Lut12,
     /// BAR2 by a lookup table of 24 entries, BAR4 by one direct translation.
     Lut24Direct,
+}
+
+/// How far the board's EEPROM protects the ports from each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Not at all, the chip's defaults: each port can rewrite the whole switch. ntb_hw_idt needs that.
+    #[default]
+    Open,
+    /// GASAPROT and NTMTBLPROTn are set, doorbells 4n..=4n+3 are partition n's, events are unmasked.
+    Guarded,
 }
 
 /// What the board's EEPROM says about one port.
