@@ -104,7 +104,7 @@ impl Switch {
     /// GASAPROT of a board on which all ports are guarded.
     pub(super) fn guard_all(&mut self) {
         self.gasa_protection = self
-            .ports()
+            .each_port()
             .fold(0, |bits, port| bits | 1 << port.chip_number());
     }
 
