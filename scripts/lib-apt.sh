@@ -5,7 +5,8 @@
 # serves this machine, and the package lists of trixie and trixie-backports. The
 # configuration of the host is read, never changed; all state is in $cache/apt.
 
-# shellcheck disable=SC2034 # read by the scripts that source this file
+: "${cache:?lib.sh comes first}"
+
 apt_suites=(trixie trixie-backports)
 
 # The archive address, from the first source that knows one: $DEBIAN_MIRROR, the
@@ -17,6 +18,7 @@ archive_address() {
 		return
 	fi
 	# Unknown fields would be printed literally; these exist in apt 2.6 and 3.0.
+	# shellcheck disable=SC2016 # apt expands these
 	uri=$(apt-get indextargets --format \
 		'$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 2>/dev/null |
 		sed -n 's/^Debian|Debian|main|//p' | sed -n 1p)
@@ -96,10 +98,10 @@ apt_setup() {
 	export APT_CONFIG=$dir/apt.conf
 }
 
-# apt_update [MAX_AGE_HOURS]: fetches the package lists unless they are younger
-# (default 24 h; 0 always fetches). Expects apt_setup.
+# apt_update HOURS: fetches the package lists unless they are younger than that;
+# 0 always fetches. Expects apt_setup.
 apt_update() {
-	local dir=$cache/apt max=${1:-24}
+	local dir=$cache/apt max=$1
 	if [ -e "$dir/updated" ] && [ "$max" -gt 0 ] &&
 		[ -n "$(find "$dir/updated" -mmin "-$((max * 60))")" ]; then
 		return

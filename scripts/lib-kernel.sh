@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # shared with lib.sh and the scripts that source this file
 #
 # What building the stock and the debug kernel have in common; runs in the root.
 #
@@ -16,7 +17,8 @@
 # The drivers of drivers/ntb are always among the modules, unmodified; the rest
 # is $guest_modules and whatever these need.
 
-# shellcheck disable=SC2034
+: "${cache:?lib.sh comes first}"
+
 jobs=$(nproc)
 
 # Modules of the kernel package that guests use.
@@ -99,7 +101,9 @@ collect_modules() {
 # and checks that nothing ties the folder to where it was made.
 finish_kdir() {
 	local kdir=$1 from=$2 obj=$3 file
-	mkdir -p -- "$kdir/rust"
+	mkdir -p -- "$kdir/rust/kernel"
+	# Included by the expansions of warn_on!, static_branch_unlikely! and the like.
+	cp -- "$obj"/rust/kernel/generated_*.rs "$kdir/rust/kernel/"
 	cp -- "$obj"/rust/*.rmeta "$obj"/rust/*.so "$kdir/rust/"
 	cp -- "$obj/scripts/target.json" "$kdir/scripts/"
 	# For CLIPPY=1 and for people who run rustfmt with the kernel's settings.

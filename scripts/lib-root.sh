@@ -4,6 +4,8 @@
 # How this machine can enter a Debian 13 root: which privilege it has for that,
 # and whether it needs a root of its own at all.
 
+: "${cache:?lib.sh comes first}" "${scripts:?}"
+
 # The versions everything was tried with: rmeta files and procedural macros are
 # tied to the very rustc, vfio-user came with QEMU 10.1.
 root_rustc=1.85.1
@@ -47,6 +49,7 @@ userns_flags=(--user --map-root-user --map-auto)
 # True when an unprivileged user namespace with a range of ids can be had, with
 # mounts in it.
 userns_works() {
+	# shellcheck disable=SC2016 # expanded in there
 	unshare "${userns_flags[@]}" --mount --pid --fork --kill-child \
 		sh -c 'mount -t tmpfs none /mnt && test "$(wc -l </proc/self/uid_map)" -gt 1' \
 		2>/dev/null
