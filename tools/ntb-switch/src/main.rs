@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use ntb_switch::model::{Layout, PortConfig, Windows};
+use ntb_switch::model::{Layout, PortConfig, Protection, Windows};
 use ntb_switch::server::{PortSettings, Server, ServerConfig, WindowMode};
 
 /// An emulated PCI Express switch with non-transparent bridges, for QEMU machines that attach by vfio-user.
@@ -40,6 +40,9 @@ struct Arguments {
     /// Trap every access to the memory windows, instead of having them mapped with a helper's help.
     #[arg(long)]
     trapped: bool,
+    /// Protect the ports from each other as a board's EEPROM can; Linux's own ntb_hw_idt does not work then.
+    #[arg(long)]
+    guarded: bool,
     /// Other settings for one port: P:KEY=VALUE,… with the keys layout, windows, aperture, device-aperture and trapped.
     #[arg(long, value_name = "P:SETTINGS")]
     port: Vec<PortArgument>,
@@ -184,6 +187,11 @@ impl Arguments {
         Ok(ServerConfig {
             run_dir: self.run_dir.clone(),
             ports,
+            protection: if self.guarded {
+                Protection::Guarded
+            } else {
+                Protection::Open
+            },
             read_timeout: Duration::from_millis(self.read_timeout),
             helper_timeout: Duration::from_millis(self.helper_timeout),
         })
@@ -250,6 +258,7 @@ mod tests {
         assert_eq!(config.ports[1].config.memory_aperture, 1 << 30);
         assert_eq!(config.ports[1].config.device_aperture, 64 << 20);
         assert_eq!(config.ports[1].mode, WindowMode::Mapped);
+        assert_eq!(config.protection, Protection::Open);
         assert_eq!(config.read_timeout, ServerConfig::TIMEOUT);
         assert_eq!(config.helper_timeout, ServerConfig::TIMEOUT);
     }

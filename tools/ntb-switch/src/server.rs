@@ -40,7 +40,7 @@ use nix::poll::PollFlags;
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::unistd::ftruncate;
 
-use crate::model::{ConfigError, Layout, Port, PortConfig, Switch};
+use crate::model::{ConfigError, Layout, Port, PortConfig, Protection, Switch};
 use fabric::{Fabric, Timeouts};
 use sockets::Sockets;
 use state::{Window, WindowFile};
@@ -70,6 +70,8 @@ pub struct ServerConfig {
     pub run_dir: PathBuf,
     /// The ports, by partition index.
     pub ports: Vec<PortSettings>,
+    /// How far the ports are protected from each other.
+    pub protection: Protection,
     /// How long a node may take to answer a read of its device registers.
     pub read_timeout: Duration,
     /// How long a helper may take to confirm an update.
@@ -119,7 +121,7 @@ impl Server {
     /// See [`StartError`]; nothing is left behind then.
     pub fn start(config: &ServerConfig) -> Result<Self, StartError> {
         let configs: Vec<PortConfig> = config.ports.iter().map(|port| port.config).collect();
-        let switch = Switch::new(&configs)?;
+        let switch = Switch::with_protection(&configs, config.protection)?;
         let dir = config.run_dir.as_path();
         fs::create_dir_all(dir).map_err(|error| at(dir, error))?;
         if sockets::is_served(dir) {

@@ -9,19 +9,14 @@
 //! the order in which it was sent, so a read pushes earlier writes to the same node. A write to memory is done at once
 //! and may overtake an earlier one to device registers.
 
-use std::ops::Range;
-
 use skiff_vfio_user::{Client, DmaError, Errno};
 
 use super::fabric::{Attachment, Fabric};
 use super::state::State;
 use super::waits::Node;
 use crate::counters::PortCounters;
-use crate::model::{Bar, Port, Route};
+use crate::model::{Bar, PeerInterrupts, Port, Route};
 use crate::space::{Access, Backing};
-
-/// The addresses at which an x86 machine takes a write as an interrupt message.
-const INTERRUPTS: Range<u64> = 0xfee0_0000..0xfef0_0000;
 
 /// What is at the other end of (the first part of) an access.
 enum Target {
@@ -54,16 +49,13 @@ fn target(state: &State, from: Port, bar: Bar, offset: u64, len: usize) -> (Targ
         } => (port, addr, reach),
     };
     let len = clamp(len, reach);
-    if INTERRUPTS.contains(&addr) {
-        return (
-            Target::Interrupt(port, addr),
-            clamp(len, INTERRUPTS.end - addr),
-        );
+    if PeerInterrupts::contains(addr) {
+        let reach = PeerInterrupts::LAST - addr + 1;
+        return (Target::Interrupt(port, addr), clamp(len, reach));
     }
-    let len = if addr < INTERRUPTS.start {
-        clamp(len, INTERRUPTS.start - addr)
-    } else {
-        len
+    let len = match PeerInterrupts::FIRST.checked_sub(addr) {
+        Some(reach) => clamp(len, reach),
+        None => len,
     };
     let extent = state.ports[port.index()].space.lookup(addr);
     let len = clamp(len, extent.len);

@@ -177,7 +177,7 @@ fn carry_out(fabric: &Fabric, request: &Request) -> Result<Value, String> {
             port: number,
             offset,
         } => {
-            let mut state = fabric.lock();
+            let state = fabric.lock();
             let port = find_port(&state, number)?;
             Ok(json!(state.switch.register_read(port, register(offset)?)))
         }
