@@ -323,7 +323,7 @@ fn a_forced_link_is_down_for_both_ends() {
         (1, 1, 1)
     );
     assert_eq!(drivers[1].link_is_up(&mut fabric), 0b11);
-    assert_eq!(fabric.switch.counts(port(0)).link_events, 4);
+    assert_eq!(fabric.switch.counts(port(0)).link_events, 2);
 }
 
 #[test]
@@ -373,7 +373,9 @@ fn a_reset_forgets_the_functions_registers_and_nobody_elses() {
             "not concerned"
         );
         fabric.apply(effects);
-        for register in (0..0x1000).step_by(4) {
+        // All but what shows the switch's own tables.
+        let own = |register: &u32| ![NTMTBLDATA, GASADATA].contains(register);
+        for register in (0..0x1000).step_by(4).filter(own) {
             let now = fabric.switch.register_read(port(1), register);
             assert_eq!(
                 now,
@@ -401,7 +403,7 @@ fn a_reset_forgets_the_functions_registers_and_nobody_elses() {
         assert_eq!(differs, told, "flr {flr}");
         assert_eq!(
             (fabric.taken(0), fabric.taken(2)),
-            if flr { (0, 0) } else { (0 + 1, 1) }
+            if flr { (0, 0) } else { (1, 1) }
         );
         assert!(fabric.switch.link_up(port(1)));
         assert_eq!(

@@ -344,9 +344,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.go_on();
         // A machine that is killed says nothing more; its connection may be closed already.
         let _ = self.machine.stream.shutdown(std::net::Shutdown::Both);
+        self.go_on();
     }
 }
 
