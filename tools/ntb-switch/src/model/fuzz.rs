@@ -45,6 +45,23 @@ struct Bench {
     late: Vec<Message>,
 }
 
+/// Turns most values for registers that want a certain shape into ones that do something.
+fn likely(offset: u32, value: u32) -> u32 {
+    if value >> 28 == 0 {
+        return value;
+    }
+    match offset {
+        0x4e0 => 0x200 << (value & 1) | (value >> 8) % 25,
+        0x4ec => (value >> 8) % 4 | u32::from(value & 7 != 0) << 31,
+        0x4b0 => (value >> 8) % 4 << 13,
+        0x4d8 => (value >> 8) % 4 << 17 | value & 1,
+        0x004 => value | 0x6 & !(value >> 8 & value >> 12),
+        0x400 => value | 0x3 & !(value >> 8 & value >> 12),
+        0x0c4 => value & value >> 8 & value >> 16,
+        _ => value,
+    }
+}
+
 /// How one window leads on: the offset and route of each stretch.
 type Stretches = Vec<(u64, Route)>;
 
@@ -106,6 +123,15 @@ impl Bench {
                 switch.register_write(port, 0x408, 0);
                 switch.register_write(port, 0x42c, 0);
                 switch.register_write(port, 0x464, 0);
+                // Slots to everybody, also to oneself and to nobody, and the direct window.
+                for index in 0..12 {
+                    for bar in [2, 4] {
+                        switch.register_write(port, 0x4e0, bar << 8 | index);
+                        switch.register_write(port, 0x4e4, index << 14);
+                        switch.register_write(port, 0x4ec, index % 4 | 1 << 31);
+                    }
+                }
+                switch.register_write(port, 0x4b4, 0x1_5000);
             }
         }
         let spaces = vec![Space::new(); configs.len()];
@@ -127,7 +153,7 @@ impl Bench {
             0..=2 => switch.register_write(port, raw % super::REGISTERS, value),
             3..=6 => {
                 let offset = NT[raw as usize % NT.len()];
-                switch.register_write(port, offset, value)
+                switch.register_write(port, offset, likely(offset, value))
             }
             7 => {
                 let mut effects =
