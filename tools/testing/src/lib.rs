@@ -1,2 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Place holder, replaced by the first slice of this room.
+//! The test frame, the cluster tests and the demo; `skiff-test` is the program around them.
+//!
+//! Each test is an entry in a table ([`suites::ALL`]) that says on which kernel, how many nodes and with which IOMMU it
+//! runs. The benchmarks use the same way into a node ([`guest`]).
+
+pub mod demo;
+pub mod frame;
+pub mod guest;
+pub mod host;
+pub mod ktap;
+pub mod ntb_tool;
+pub mod report;
+pub mod suites;

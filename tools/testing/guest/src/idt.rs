@@ -4,6 +4,7 @@
 //! Offsets and fields are taken from drivers/ntb/hw/idt/ntb_hw_idt.h of the kernel, on purpose not from the switch model:
 //! a wrong offset there must not cancel itself out here.
 
+use anyhow::ensure;
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -29,6 +30,24 @@ const LUTLDATA: usize = 0x4e4;
 const LUTMDATA: usize = 0x4e8;
 const LUTUDATA: usize = 0x4ec;
 const LUTUDATA_VALID: u32 = 1 << 31;
+
+// The interrupt allow table is an extension of the emulated switch (Documentation/switch-model.rst).
+const IALLOWCAP: usize = 0xf00;
+const IALLOWCAP_ENTRIES: u32 = 0xffff;
+const IALLOWINDEX: usize = 0xf04;
+const IALLOWADDR: usize = 0xf08;
+const IALLOWDATA: usize = 0xf0c;
+const IALLOWCTL: usize = 0xf10;
+const IALLOWCTL_VALID: u32 = 1;
+
+/// An interrupt message: a 32-bit store of `data` to `address`.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupt {
+    /// In the interrupt range of the node.
+    pub address: u32,
+    /// Vector and more, as the node's kernel chose it.
+    pub data: u32,
+}
 
 /// Where the memory window of the function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,6 +133,19 @@ impl Bridge {
             LUTUDATA,
             target.map_or(0, |t| LUTUDATA_VALID | u32::from(t.partition)),
         )
+    }
+
+    /// Sets entry `index` of the interrupt allow table: peers may write this message, or none.
+    pub fn allow_interrupt(&self, index: u32, interrupt: Option<Interrupt>) -> Result<()> {
+        let entries = self.read(IALLOWCAP)? & IALLOWCAP_ENTRIES;
+        ensure!(
+            index < entries,
+            "the switch has {entries} entries for interrupts"
+        );
+        self.write(IALLOWINDEX, index)?;
+        self.write(IALLOWADDR, interrupt.map_or(0, |i| i.address))?;
+        self.write(IALLOWDATA, interrupt.map_or(0, |i| i.data))?;
+        self.write(IALLOWCTL, interrupt.map_or(0, |_| IALLOWCTL_VALID))
     }
 
     /// Sets doorbell bits of the switch.

@@ -15,6 +15,7 @@ use clap::Parser;
 use clap::Subcommand;
 
 use crate::idt::Bridge;
+use crate::idt::Interrupt;
 use crate::idt::Target;
 use crate::idt::Window;
 
@@ -47,6 +48,14 @@ enum Command {
     },
     /// Clear an entry of a window's lookup table.
     SlotClear { window: Window, index: u32 },
+    /// Let peers write one interrupt message, or take an entry's permission back.
+    AllowInterrupt {
+        /// Entry of the allow table.
+        index: u32,
+        /// Address and data of the message; without them the entry is cleared.
+        #[arg(value_parser = number, num_args = 2)]
+        message: Vec<u64>,
+    },
     /// Read or write a register of the bridge.
     Register {
         #[arg(value_parser = number)]
@@ -103,6 +112,16 @@ fn main() -> Result<()> {
             address,
         } => bridge()?.set_slot(window, index, Some(Target { partition, address })),
         Command::SlotClear { window, index } => bridge()?.set_slot(window, index, None),
+        Command::AllowInterrupt { index, message } => {
+            let interrupt = match message[..] {
+                [address, data] => Some(Interrupt {
+                    address: u32::try_from(address)?,
+                    data: u32::try_from(data)?,
+                }),
+                _ => None,
+            };
+            bridge()?.allow_interrupt(index, interrupt)
+        }
         Command::Register { offset, value } => {
             let bridge = bridge()?;
             let offset = usize::try_from(offset)?;
