@@ -246,7 +246,8 @@ pub trait Device: Send + Sync + 'static {
         let _ = client;
     }
 
-    /// The client has gone: the last call of this connection, after which its [`Client`] answers `Disconnected` for ever.
+    /// The client has gone: the last call of this connection, even after another method has panicked; its [`Client`] answers
+    /// `Disconnected` for ever.
     fn disconnected(&self) {}
 
     /// The shape of the device; must not change while a connection lives.

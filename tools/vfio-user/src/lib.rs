@@ -5,9 +5,16 @@
 //! model reaches the client's bus. The protocol is that of libvfio-user's docs/vfio-user.rst as QEMU 10.1 and later speak it
 //! (hw/vfio-user/protocol.h there). Nothing here knows what the device is.
 
+mod channel;
 mod client;
 mod connection;
 pub mod device;
+pub mod fuzz;
+mod inbox;
+mod reader;
+mod session;
+mod waiting;
+pub mod wire;
 
 pub use client::{Client, DmaError};
 pub use connection::{serve, serve_with, Connection, Ended, Limits};
