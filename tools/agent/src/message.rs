@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What host and agent say to each other.
 //!
-//! The host opens a stream with [`Request::Exec`], [`Request::Put`] or [`Request::Get`]; the stream ends with
+//! The host opens a stream with [`Request::Exec`], [`Request::Put`], [`Request::Get`] or [`Request::SyncLog`]; it ends with
 //! [`Reply::Exited`], [`Reply::Done`] or [`Reply::Failed`]. Data flows in chunks of at most [`CHUNK`] bytes, and no
 //! side sends more than [`WINDOW`] bytes of one stream and direction that the other has not credited, so that one
 //! stream that is not read cannot hold up the others. Plain types without state.
@@ -108,6 +108,8 @@ pub enum Request {
     Resize(Size),
     /// Nobody listens to this stream any more: kills its command, drops its file.
     Close,
+    /// Sends all kernel log records that exist by now, then [`Reply::Done`].
+    SyncLog,
     /// Ends this session with the machine.
     Power(Power),
 }
@@ -162,7 +164,7 @@ pub enum Reply {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file has been transferred.
+    /// The file has been transferred, the log sent.
     Done,
     /// The stream's request cannot be fulfilled.
     Failed {

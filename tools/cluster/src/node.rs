@@ -1,42 +1,117 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One node: a QEMU machine and the agent inside it.
+//! One node: a QEMU machine and the agent inside it, through kills and fresh starts.
+//!
+//! The current machine is behind a lock that is held only to look at it or replace it; whoever talks to it holds a
+//! reference of its own. What has to do with files, hot-plug and logs is in the modules below.
 
-use std::path::Path;
-use std::time::Duration;
+mod files;
+mod hotplug;
+mod logs;
 
-use crate::{Command, Error, Finding, Kernel, Occurs, Output};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use skiff_agent::message::{Power, Request};
+
+use crate::kernel::Modules;
+use crate::klog::KernelLog;
+use crate::machine::{Image, Machine};
+use crate::scan::Expected;
+use crate::spec::NodeSpec;
+use crate::{Command, Error, Iommu, Kernel, Output};
+
+/// How often a condition inside a node is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Patience with a guest that is asked to reboot, before the boot itself.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A node of a cluster. All methods may be called from several threads.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    spec: NodeSpec,
+    image: Image,
+    modules: Arc<Modules>,
+    log: Arc<KernelLog>,
+    machine: Mutex<Option<Arc<Machine>>>,
+    boot_time: Mutex<Duration>,
+    expected: Mutex<Vec<Expected>>,
+    /// Ends of QEMU that nobody asked for.
+    accidents: Mutex<Vec<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Node {
+    /// A node that does not run yet.
+    pub(crate) fn new(spec: NodeSpec, image: Image, modules: Arc<Modules>) -> Node {
+        let expected = Mutex::new(spec.expected.clone());
+        Node {
+            spec,
+            image,
+            modules,
+            log: Arc::default(),
+            machine: Mutex::default(),
+            boot_time: Mutex::default(),
+            expected,
+            accidents: Mutex::default(),
+        }
+    }
+
     /// Its index in the cluster, from 0.
     pub fn index(&self) -> usize {
-        unimplemented!()
+        self.spec.index
     }
 
     /// The kernel it boots.
     pub fn kernel(&self) -> Kernel {
-        unimplemented!()
+        self.spec.kernel
+    }
+
+    /// Its memory in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.spec.memory_mib
     }
 
     /// The port (partition index) of its adapter `adapter`.
     ///
     /// # Panics
     /// If it has no such adapter.
-    pub fn port(&self, _adapter: usize) -> u8 {
-        unimplemented!()
+    pub fn port(&self, adapter: usize) -> u8 {
+        self.spec.ports[adapter]
     }
 
     /// The ports of all its adapters.
     pub fn ports(&self) -> &[u8] {
-        unimplemented!()
+        &self.spec.ports
     }
 
-    /// From the start of its QEMU to the first answer of its agent, for the current boot.
+    /// From the start (or reset) of its machine to the first word of its agent, for the current boot.
     pub fn boot_time(&self) -> Duration {
-        unimplemented!()
+        *lock(&self.boot_time)
+    }
+
+    /// Process id of its QEMU, if it runs.
+    pub fn pid(&self) -> Option<i32> {
+        lock(&self.machine)
+            .as_ref()
+            .map(|machine| machine.process().pid())
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn who(&self) -> String {
+        format!("node {}", self.spec.index)
+    }
+
+    /// The current machine.
+    pub(crate) fn machine(&self) -> Result<Arc<Machine>, Error> {
+        lock(&self.machine)
+            .clone()
+            .ok_or_else(|| Error::Config(format!("{} does not run", self.who())))
     }
 
     /// Runs a shell line to its end, with a limit of 60 s.
@@ -49,95 +124,115 @@ impl Node {
 
     /// A shell line, to be refined and run.
     pub fn shell(&self, line: &str) -> Command {
-        self.command(["/bin/sh", "-c", line])
+        let mut command = self.command(["/bin/sh", "-c", line]);
+        command.set_title(line);
+        command
     }
 
     /// A program with its arguments, to be refined and run.
-    pub fn command<I, S>(&self, _argv: I) -> Command
+    pub fn command<I, S>(&self, argv: I) -> Command
     where
         I: IntoIterator<Item = S>,
         S: Into<String>,
     {
-        unimplemented!()
-    }
-
-    /// Copies a host file into the node; mode bits are kept, missing folders are made.
-    ///
-    /// # Errors
-    /// [`Error::Io`] for the host file, [`Error::Agent`] for the node's.
-    pub fn put(&self, _local: &Path, _remote: &str) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Copies a file of the node to the host; mode bits are kept.
-    ///
-    /// # Errors
-    /// As [`Node::put`].
-    pub fn get(&self, _remote: &str, _local: &Path) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Writes a file (mode 0644) in the node.
-    ///
-    /// # Errors
-    /// [`Error::Agent`] when the node refuses.
-    pub fn write(&self, _bytes: &[u8], _remote: &str) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Reads a file of the node.
-    ///
-    /// # Errors
-    /// [`Error::Agent`] when the node refuses.
-    pub fn read(&self, _remote: &str) -> Result<Vec<u8>, Error> {
-        unimplemented!()
+        Command::new(
+            self.spec.index,
+            self.machine(),
+            argv.into_iter().map(Into::into).collect(),
+        )
     }
 
     /// Loads a module of the node's /lib/modules after those it depends on; `name` may be followed by parameters.
+    /// What is loaded already is left alone.
     ///
     /// # Errors
     /// [`Error::Missing`] for an unknown module, [`Error::Failed`] when the kernel refuses one.
-    pub fn modprobe(&self, _name: &str) -> Result<(), Error> {
-        unimplemented!()
+    pub fn modprobe(&self, name: &str) -> Result<(), Error> {
+        let (name, parameters) = name.split_once(' ').unwrap_or((name, ""));
+        let plan = self.modules.plan(name)?;
+        let steps = plan.iter().enumerate().map(|(at, module)| {
+            let parameters = if at.saturating_add(1) == plan.len() { parameters } else { "" };
+            format!("{{ [ -d /sys/module/{module} ] || insmod /lib/modules/{module}.ko {parameters}; }}")
+        });
+        let script: Vec<String> = steps.collect();
+        if script.is_empty() {
+            return Ok(());
+        }
+        self.run(&script.join(" && "))?.check().map(drop)
     }
 
     /// Waits until a shell line succeeds, trying it every 50 ms.
     ///
     /// # Errors
     /// [`Error::Timeout`] with the line's last output.
-    pub fn wait_for(&self, _line: &str, _limit: Duration) -> Result<Output, Error> {
-        unimplemented!()
+    pub fn wait_for(&self, line: &str, limit: Duration) -> Result<Output, Error> {
+        let start = Instant::now();
+        loop {
+            let output = self.run(line)?;
+            if output.status.success() {
+                return Ok(output);
+            }
+            if start.elapsed() >= limit {
+                let (status, said, complained) =
+                    (output.status, output.stdout_text(), output.stderr_text());
+                let tail = format!("\n--- the last time: {status}\n{said}{complained}");
+                return Err(Error::Timeout {
+                    who: self.who(),
+                    what: format!("success of `{line}`"),
+                    limit,
+                    tail,
+                });
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
-    /// Waits until a line of the current boot's kernel log matches the regular expression; returns that line.
+    /// Whether its QEMU runs (also when paused).
+    pub fn is_running(&self) -> bool {
+        lock(&self.machine)
+            .as_ref()
+            .is_some_and(|machine| machine.process().ended().is_none())
+    }
+
+    /// Starts a killed node in a fresh QEMU and waits for its agent.
     ///
     /// # Errors
-    /// [`Error::Timeout`].
-    pub fn wait_log(&self, _pattern: &str, _limit: Duration) -> Result<String, Error> {
-        unimplemented!()
+    /// As [`crate::Builder::start`]; [`Error::Config`] if it runs.
+    pub fn start(&self) -> Result<(), Error> {
+        if self.is_running() {
+            return Err(Error::Config(format!("{} runs already", self.who())));
+        }
+        self.put_away();
+        let machine = Arc::new(Machine::start(
+            &self.spec,
+            &self.image,
+            Arc::clone(&self.log),
+        )?);
+        *lock(&self.machine) = Some(Arc::clone(&machine));
+        self.finish_boot(&machine, 0, machine.started())
     }
 
-    /// The kernel log of the current boot, one line each as `[    1.234567] text`.
-    pub fn kernel_log(&self) -> Vec<String> {
-        unimplemented!()
+    /// Waits for the agent later than the first `before`, and does what has to be done first in every boot.
+    fn finish_boot(&self, machine: &Machine, before: u32, since: Instant) -> Result<(), Error> {
+        machine.wait_agent(before, self.spec.boot_limit)?;
+        *lock(&self.boot_time) = since.elapsed();
+        if self.spec.iommu == Iommu::Virtio {
+            self.modprobe("virtio_iommu")?;
+        }
+        tracing::info!(
+            node = self.spec.index,
+            seconds = since.elapsed().as_secs_f32(),
+            "booted"
+        );
+        Ok(())
     }
 
-    /// The kernel log of every boot so far.
-    pub fn kernel_logs(&self) -> Vec<Vec<String>> {
-        unimplemented!()
-    }
-
-    /// Declares a kernel log line (a regular expression) that would otherwise count against this node.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a bad pattern.
-    pub fn expect_log(&self, _pattern: &str, _occurs: Occurs) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// What is wrong with this node's kernel logs so far.
-    pub fn log_findings(&self) -> Vec<Finding> {
-        unimplemented!()
+    /// Forgets the machine, if there is one, and notes it if its end was an accident.
+    fn put_away(&self) -> Option<Arc<Machine>> {
+        let machine = lock(&self.machine).take()?;
+        lock(&self.accidents).extend(machine.unexpected_end());
+        machine.kill();
+        Some(machine)
     }
 
     /// Kills its QEMU at once, as if the node had lost power. [`Node::start`] starts it afresh.
@@ -145,20 +240,20 @@ impl Node {
     /// # Errors
     /// [`Error::Config`] if it does not run.
     pub fn kill(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.put_away()
+            .map(drop)
+            .ok_or_else(|| Error::Config(format!("{} does not run", self.who())))
     }
 
-    /// Starts a killed node in a fresh QEMU and waits for its agent.
-    ///
-    /// # Errors
-    /// As [`crate::Builder::start`].
-    pub fn start(&self) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Whether its QEMU runs (also when paused).
-    pub fn is_running(&self) -> bool {
-        unimplemented!()
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let what = || format!("{}: send {signal} to QEMU", self.who());
+        self.machine()?
+            .process()
+            .signal(signal)
+            .map_err(|source| Error::Io {
+                what: what(),
+                source,
+            })
     }
 
     /// Stops its whole QEMU process (SIGSTOP): the node answers nothing, its memory stays.
@@ -166,7 +261,7 @@ impl Node {
     /// # Errors
     /// [`Error::Config`] if it does not run.
     pub fn pause(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.signal(Signal::SIGSTOP)
     }
 
     /// Ends [`Node::pause`].
@@ -174,7 +269,7 @@ impl Node {
     /// # Errors
     /// [`Error::Config`] if it does not run.
     pub fn resume(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.signal(Signal::SIGCONT)
     }
 
     /// Stops only its virtual CPUs (QMP stop): its devices still answer.
@@ -182,7 +277,7 @@ impl Node {
     /// # Errors
     /// [`Error::Qmp`].
     pub fn stop_cpus(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.machine()?.monitor("stop", json!({})).map(drop)
     }
 
     /// Ends [`Node::stop_cpus`].
@@ -190,7 +285,7 @@ impl Node {
     /// # Errors
     /// [`Error::Qmp`].
     pub fn cont_cpus(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.machine()?.monitor("cont", json!({})).map(drop)
     }
 
     /// Reboots the guest from inside, in the same QEMU, and waits for its agent.
@@ -198,7 +293,13 @@ impl Node {
     /// # Errors
     /// [`Error::Timeout`] with the end of the console log.
     pub fn reboot(&self) -> Result<(), Error> {
-        unimplemented!()
+        let machine = self.machine()?;
+        self.sync_log();
+        let before = machine.link.sessions();
+        machine.qmp.forget_events();
+        machine.link.tell(Request::Power(Power::Reboot));
+        machine.wait_event("RESET", SHUTDOWN_LIMIT)?;
+        self.finish_boot(&machine, before, Instant::now())
     }
 
     /// Presses the reset button (QMP system_reset) and waits for the agent: no driver gets to clean up.
@@ -206,30 +307,9 @@ impl Node {
     /// # Errors
     /// [`Error::Timeout`] with the end of the console log.
     pub fn reset(&self) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Hot-unplugs adapter `adapter`'s slot and waits until QEMU reports its functions gone.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] when the guest does not let go; [`Error::Qmp`].
-    pub fn unplug_ntb(&self, _adapter: usize) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Hot-plugs adapter `adapter` again and waits until the guest lists it on its PCI bus.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`]; [`Error::Qmp`].
-    pub fn plug_ntb(&self, _adapter: usize) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// The guest's PCI address of adapter `adapter`, e.g. `0000:01:00.0`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if it is unplugged; an unreachable node.
-    pub fn ntb_address(&self, _adapter: usize) -> Result<String, Error> {
-        unimplemented!()
+        let machine = self.machine()?;
+        let before = machine.link.sessions();
+        machine.monitor("system_reset", json!({}))?;
+        self.finish_boot(&machine, before, Instant::now())
     }
 }

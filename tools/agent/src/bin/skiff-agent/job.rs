@@ -232,6 +232,7 @@ impl Job<'_> {
                 self.kill(libc::SIGKILL);
             }
             Mail::Ended(exit) => self.exit = Some(exit),
+            Mail::SyncLog(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use skiff_agent::message::{Reply, CONTROL};
 
+use crate::mailbox::{Inbox, Mail};
 use crate::port::Outbox;
 
 /// Longest record that the kernel gives out (CONSOLE_EXT_LOG_MAX in include/linux/printk.h).
@@ -22,23 +23,39 @@ const BATCH: usize = 32 * 1024;
 ///
 /// # Errors
 /// Those of opening and reading it.
-pub fn follow(outbox: &Arc<Outbox>) -> io::Result<()> {
+pub fn follow(outbox: &Arc<Outbox>, inbox: &Inbox) -> io::Result<()> {
     let mut log = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open("/dev/kmsg")?;
     let mut batch = Vec::with_capacity(BATCH + RECORD + 1);
+    let mut waiting = Vec::new();
     loop {
         batch.clear();
         while batch.len() < BATCH && read_record(&mut log, &mut batch)? {}
-        if batch.is_empty() {
-            poll(
-                &mut [PollFd::new(log.as_fd(), PollFlags::POLLIN)],
-                PollTimeout::NONE,
-            )?;
-        } else {
+        if !batch.is_empty() {
             outbox.send(CONTROL, Reply::Log(batch.clone()));
+            continue;
         }
+        for stream in waiting.drain(..) {
+            outbox.send(stream, Reply::Done);
+        }
+        let files = [
+            PollFd::new(log.as_fd(), PollFlags::POLLIN),
+            PollFd::new(inbox.bell(), PollFlags::POLLIN),
+        ];
+        match poll(&mut { files }, PollTimeout::NONE) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Who asks now is answered after the next look at the log.
+        inbox.silence();
+        waiting.extend(
+            std::iter::from_fn(|| inbox.take()).filter_map(|mail| match mail {
+                Mail::SyncLog(stream) => Some(stream),
+                _ => None,
+            }),
+        );
     }
 }
 

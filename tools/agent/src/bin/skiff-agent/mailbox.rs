@@ -27,6 +27,8 @@ pub enum Mail {
     Close,
     /// The command ended (from the reaper).
     Ended(Exit),
+    /// Say on this stream that the kernel log has been sent.
+    SyncLog(u32),
 }
 
 /// The sending end.

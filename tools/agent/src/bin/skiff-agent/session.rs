@@ -22,6 +22,7 @@ struct Session {
     outbox: Arc<Outbox>,
     reaper: Arc<Reaper>,
     streams: Arc<Mutex<HashMap<u32, Mailbox>>>,
+    log: Mailbox,
 }
 
 /// Serves the host for as long as the machine runs.
@@ -31,17 +32,19 @@ struct Session {
 pub fn serve() -> io::Result<()> {
     let mut port = port::open()?;
     let outbox = Arc::new(Outbox::new(draw_session()?, port.try_clone()?)?);
+    let (log, log_inbox) = mailbox::pair()?;
     let session = Session {
         outbox,
         reaper: Reaper::start()?,
         streams: Arc::default(),
+        log,
     };
     session.hello();
-    let log = Arc::clone(&session.outbox);
+    let outbox = Arc::clone(&session.outbox);
     thread::Builder::new()
         .name("kmsg".to_owned())
         .spawn(move || {
-            if let Err(error) = kmsg::follow(&log) {
+            if let Err(error) = kmsg::follow(&outbox, &log_inbox) {
                 eprintln!("skiff-agent: cannot follow the kernel log: {error}");
             }
         })?;
@@ -113,6 +116,7 @@ impl Session {
                     file::get(outbox, stream, &inbox, &path)
                 });
             }
+            Request::SyncLog => self.log.leave(Mail::SyncLog(stream)),
             Request::Power(what) => self.power(stream, what),
             Request::Data(bytes) => self.forward(stream, Mail::Data(bytes)),
             Request::Eof => self.forward(stream, Mail::Eof),

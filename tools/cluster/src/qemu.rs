@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+//! QEMU's command line and the devices it is asked to plug. Pure: paths and values in, arguments out.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use serde_json::{json, Value};
+use skiff_agent::message::PORT_NAME;
+
+use crate::spec::NodeSpec;
+use crate::{Iommu, Layout};
+
+/// Slot on bus 0 of the root port of adapter 0; the others follow.
+const FIRST_ROOT_PORT: u8 = 0x10;
+
+/// The descriptors of the host's connections to a QEMU, as QEMU inherits them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connections {
+    pub(crate) monitor: RawFd,
+    pub(crate) console: RawFd,
+    pub(crate) agent: RawFd,
+}
+
+/// The files of a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    /// Of the switch.
+    pub(crate) run_dir: &'a Path,
+}
+
+/// The guest's address of the root port of an adapter, e.g. `0000:00:10.0`.
+pub(crate) fn root_port_address(adapter: usize) -> String {
+    format!(
+        "0000:00:{:02x}.0",
+        usize::from(FIRST_ROOT_PORT).saturating_add(adapter)
+    )
+}
+
+/// The ids of the functions in an adapter's slot; the NT function comes first.
+pub(crate) fn function_ids(adapter: usize, layout: Layout) -> Vec<String> {
+    match layout {
+        Layout::Chip => vec![format!("ntb{adapter}")],
+        Layout::Companion => vec![format!("ntb{adapter}"), format!("ntb{adapter}window")],
+    }
+}
+
+/// What `device_add` is told for the functions of an adapter, function 0 last: with it the guest sees the slot.
+pub(crate) fn functions(spec: &NodeSpec, adapter: usize, port: u8, run_dir: &Path) -> Vec<Value> {
+    let ids = function_ids(adapter, spec.layout);
+    let bus = format!("ntbport{adapter}");
+    let bridge = json!({
+        "driver": "vfio-user-pci",
+        "id": ids[0],
+        "bus": bus,
+        "addr": "0x0.0x0",
+        "multifunction": spec.layout == Layout::Companion,
+        "rombar": 0,
+        "socket": { "type": "unix", "path": run_dir.join(format!("port{port}.sock")) },
+    });
+    let window = ids.get(1).map(|id| {
+        json!({
+            "driver": "ivshmem-plain",
+            "id": id,
+            "bus": bus,
+            "addr": "0x0.0x1",
+            "multifunction": true,
+            "memdev": format!("ntbwin{adapter}"),
+        })
+    });
+    window.into_iter().chain([bridge]).collect()
+}
+
+/// The kernel's command line.
+pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
+    let mut words = vec![
+        "console=ttyS0".to_owned(),
+        format!("skiff.name=node{}", spec.index),
+        // Whatever is written to the log must stay in it.
+        "printk.devkmsg=on".to_owned(),
+        "log_buf_len=1M".to_owned(),
+        // Emulated clocks of a loaded host make the watchdog doubt the TSC.
+        "tsc=reliable".to_owned(),
+        "panic=0".to_owned(),
+    ];
+    if !kernel_needs.is_empty() {
+        words.push(kernel_needs.to_owned());
+    }
+    if let Iommu::Intel { .. } = spec.iommu {
+        words.push("intel_iommu=on".to_owned());
+    }
+    words.extend(spec.cmdline.iter().cloned());
+    words.join(" ")
+}
+
+/// All arguments of QEMU.
+pub(crate) fn arguments(
+    spec: &NodeSpec,
+    files: Files<'_>,
+    kernel_needs: &str,
+    connections: Connections,
+) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+    let memory = format!("{}M", spec.memory_mib);
+    add(&["-name", &format!("node{}", spec.index)]);
+    add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    add(&[
+        "-machine",
+        "q35,memory-backend=ram",
+        "-accel",
+        "tcg,thread=multi",
+    ]);
+    // Firmware places 64-bit windows by the number of address bits; with fewer, windows of 1 GiB get no room.
+    add(&[
+        "-cpu",
+        "max,la57=off,phys-bits=42",
+        "-smp",
+        &spec.cpus.to_string(),
+    ]);
+    add(&[
+        "-m",
+        &memory,
+        "-object",
+        &format!("memory-backend-memfd,id=ram,size={memory},share=on"),
+    ]);
+    for (id, file) in [
+        ("monitor", connections.monitor),
+        ("console", connections.console),
+        ("agent", connections.agent),
+    ] {
+        add(&["-chardev", &format!("socket,id={id},fd={file}")]);
+    }
+    add(&[
+        "-mon",
+        "chardev=monitor,mode=control",
+        "-serial",
+        "chardev:console",
+    ]);
+    match spec.iommu {
+        Iommu::Off => {}
+        Iommu::Intel { remap } => {
+            let remap = if remap { "on" } else { "off" };
+            add(&[
+                "-device",
+                &format!("intel-iommu,caching-mode=on,intremap={remap}"),
+            ]);
+        }
+        Iommu::Virtio => add(&["-device", "virtio-iommu-pci,addr=0x3"]),
+    }
+    add(&["-device", "virtio-serial-pci,id=serial,addr=0x4"]);
+    add(&[
+        "-device",
+        &format!("virtserialport,bus=serial.0,chardev=agent,name={PORT_NAME}"),
+    ]);
+    for (adapter, port) in spec.ports.iter().enumerate() {
+        let slot = usize::from(FIRST_ROOT_PORT).saturating_add(adapter);
+        add(&[
+            "-device",
+            &format!("pcie-root-port,id=ntbport{adapter},addr={slot:#x},chassis={slot},slot={slot},pref64-reserve=4G"),
+        ]);
+        if spec.layout == Layout::Companion {
+            let path = files.run_dir.join(format!("ntbwin-port{port}"));
+            let size = &spec.aperture;
+            let path = path.display();
+            add(&[
+                "-object",
+                &format!(
+                    "memory-backend-file,id=ntbwin{adapter},size={size},share=on,mem-path={path}"
+                ),
+            ]);
+        }
+        for function in functions(spec, adapter, *port, files.run_dir) {
+            add(&["-device", &function.to_string()]);
+        }
+    }
+    args.extend([
+        "-kernel".into(),
+        files.image.into(),
+        "-initrd".into(),
+        files.initramfs.into(),
+    ]);
+    args.extend(["-append".into(), cmdline(spec, kernel_needs).into()]);
+    args.extend(spec.qemu_args.iter().map(OsString::from));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::resolve;
+    use crate::Cluster;
+
+    fn joined(builder: &crate::Builder, node: usize) -> String {
+        let spec = &resolve(builder).unwrap()[node];
+        let files = Files {
+            image: "k".as_ref(),
+            initramfs: "i".as_ref(),
+            run_dir: "/run/x".as_ref(),
+        };
+        let connections = Connections {
+            monitor: 5,
+            console: 6,
+            agent: 7,
+        };
+        let args = arguments(spec, files, "slab_debug=U", connections);
+        let words: Vec<_> = args
+            .iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn function_0_is_plugged_last() {
+        let spec = &resolve(&Cluster::builder().layout(Layout::Companion)).unwrap()[1];
+        let functions = functions(spec, 0, 1, "/run/x".as_ref());
+        assert_eq!(functions[0]["addr"], "0x0.0x1");
+        assert_eq!(functions[1]["addr"], "0x0.0x0");
+        assert_eq!(functions[1]["socket"]["path"], "/run/x/port1.sock");
+    }
+
+    #[test]
+    fn the_iommu_comes_before_the_devices_it_serves() {
+        let line = joined(&Cluster::builder().iommu(Iommu::Intel { remap: true }), 0);
+        let (iommu, bridge) = (
+            line.find("intel-iommu").unwrap(),
+            line.find("vfio-user-pci").unwrap(),
+        );
+        assert!(iommu < bridge);
+        assert!(line.contains("intremap=on") && line.contains("intel_iommu=on"));
+    }
+
+    #[test]
+    fn nothing_lies_in_shared_memory_files() {
+        let line = joined(&Cluster::builder(), 0);
+        assert!(line.contains("memory-backend-memfd") && !line.contains("/dev/shm"));
+        assert!(line.contains("slab_debug=U"));
+    }
+}
