@@ -50,14 +50,16 @@ fn likely(offset: u32, value: u32) -> u32 {
     if value >> 28 == 0 {
         return value;
     }
+    let port = (value >> 8) % 4;
+    let rarely = (value >> 8) & (value >> 12);
     match offset {
-        0x4e0 => 0x200 << (value & 1) | (value >> 8) % 25,
-        0x4ec => (value >> 8) % 4 | u32::from(value & 7 != 0) << 31,
-        0x4b0 => (value >> 8) % 4 << 13,
-        0x4d8 => (value >> 8) % 4 << 17 | value & 1,
-        0x004 => value | 0x6 & !(value >> 8 & value >> 12),
-        0x400 => value | 0x3 & !(value >> 8 & value >> 12),
-        0x0c4 => value & value >> 8 & value >> 16,
+        0x4e0 => (0x200 << (value & 1)) | ((value >> 8) % 25),
+        0x4ec => port | (u32::from(value & 7 != 0) << 31),
+        0x4b0 => port << 13,
+        0x4d8 => (port << 17) | (value & 1),
+        0x004 => value | (0x6 & !rarely),
+        0x400 => value | (0x3 & !rarely),
+        0x0c4 => value & rarely,
         _ => value,
     }
 }
@@ -128,7 +130,7 @@ impl Bench {
                     for bar in [2, 4] {
                         switch.register_write(port, 0x4e0, bar << 8 | index);
                         switch.register_write(port, 0x4e4, index << 14);
-                        switch.register_write(port, 0x4ec, index % 4 | 1 << 31);
+                        switch.register_write(port, 0x4ec, (index % 4) | (1 << 31));
                     }
                 }
                 switch.register_write(port, 0x4b4, 0x1_5000);
