@@ -29,27 +29,25 @@ ntb_config=(CONFIG_NTB=m CONFIG_NTB_IDT=m CONFIG_NTB_TOOL=m CONFIG_NTB_PINGPONG=
 ntb_modules=(ntb ntb_hw_idt ntb_tool ntb_pingpong ntb_perf ntb_transport)
 
 # unpack_source VERSION DEB: the packaged source in $cache/src/VERSION; prints
-# nothing, sets $src. Other architectures and the documentation stay out.
+# nothing, sets $src. Documentation, the code of other architectures (whose
+# Kconfig files are read all the same) and a quarter of all bytes that is
+# register lists of graphics chips stay out.
 unpack_source() {
-	local version=$1 deb=$2 hash arch excludes=()
+	local version=$1 deb=$2 hash top
+	top=$(basename -- "${deb%%_*}")
 	src=$cache/src/$version
 	hash=$(hash_of source 1 "$version")
 	step_begin "$src" "$hash" || return 0
-	for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 \
-		openrisc parisc powerpc riscv s390 sh sparc xtensa; do
-		# Their Kconfig files are read all the same.
-		excludes+=(--exclude="linux-source-*/arch/$arch/*."{c,h,S,json,'dts*'})
-	done
 	# shellcheck disable=SC2016
 	log_run "$cache/log/source-$version.log" "unpacking the source of $version" \
 		bash -c 'set -o pipefail
-			deb=$1 dest=$2
-			shift 2
-			dpkg-deb --fsys-tarfile "$deb" |
-				tar -xOf - --wildcards "./usr/src/linux-source-*.tar.xz" |
+			deb=$1 dest=$2 top=$3
+			dpkg-deb --fsys-tarfile "$deb" | tar -xOf - "./usr/src/$top.tar.xz" |
 				tar -xJf - -C "$dest" --strip-components=1 --anchored --wildcards \
-					"$@" --exclude="linux-source-*/Documentation/*/*"' \
-		bash "$deb" "$partial" "${excludes[@]}"
+					--exclude="$top/arch/[!x]*/*."{c,h,S,json,dts,dtsi} \
+					--exclude="$top/drivers/gpu/drm/amd/include/*.h" \
+					--exclude="$top/Documentation/*/*"' \
+		bash "$deb" "$partial" "$top"
 	step_end "$src" "$hash"
 }
 

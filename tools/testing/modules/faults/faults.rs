@@ -13,15 +13,14 @@
 //! | `lockdep` | takes two mutexes in both orders | `WARNING: possible circular locking dependency detected` |
 //! | `atomic-sleep` | allocates with GFP_KERNEL under a spinlock | `BUG: sleeping function called from invalid context at ` |
 //! | `kmemleak` | forgets [`LEAKS`] objects of [`LEAK_SIZE`] bytes | none, see below |
-//! | `warn` | a failed assertion that the kernel survives | `WARNING: ` and the source line |
+//! | `warn` | a failed assertion that the kernel survives | `WARNING: ` and a place in this module |
 //!
-//! * A KASAN or UBSAN report taints the kernel, and lockdep reports one problem in a boot and none
-//!   after a taint of that kind: give every fault a boot of its own, or `lockdep` the first place.
-//! * kmemleak: write `scan` to `/sys/kernel/debug/kmemleak` twice, the second time at least five
-//!   seconds after the fault; then that file has lines `unreferenced object 0x... (size 200):` whose
-//!   backtraces name this module. The kernel needs `slab_debug=U`: the sheaves of SLUB hold on to
-//!   object addresses otherwise. Only the first line of each leak is in the kernel log, as
-//!   `kmemleak: N new suspected memory leaks`.
+//! * lockdep reports one problem in a boot, and none after a KASAN report or a `warn`: give it the
+//!   first place, or a boot of its own.
+//! * kmemleak: write `scan` to `/sys/kernel/debug/kmemleak`, and again at least five seconds after
+//!   the fault; then that file has [`LEAKS`] lines `unreferenced object 0x... (size 256):` whose
+//!   backtraces name this module, and the kernel log has `kmemleak: 8 new suspected memory leaks`.
+//!   The kernel needs `slab_debug=U`: SLUB's sheaves hold on to object addresses otherwise.
 //! * fail-nth is an ioctl, not a name:
 //!
 //! ```c
@@ -30,11 +29,15 @@
 //! // ENOMEM as soon as one of them fails, with everything freed that was there already.
 //! ```
 //!
-//!   The caller writes N to `/proc/self/fail-nth` just before: the Nth allocation fails. When the
-//!   file reads 0 afterwards, it did; else there were fewer than N, and N is to be reset with 0.
-//!   `N` in both `/sys/kernel/debug/failslab/ignore-gfp-wait` and `fail_page_alloc/ignore-gfp-wait`
-//!   comes first, else nothing that may sleep ever fails. Each injection logs
-//!   `FAULT_INJECTION: forcing a failure.`
+//!   First write `N` to `/sys/kernel/debug/failslab/ignore-gfp-wait` and to
+//!   `/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait`, and `0` to `min-order` of the latter: by
+//!   default nothing that may sleep ever fails. Then, for n = 1, 2, ...: write n to
+//!   `/proc/self/fail-nth`, call the ioctl, read the file back (same descriptor, offset 0). `0`
+//!   means that the nth point inside the call failed, and the log has `FAULT_INJECTION: forcing a
+//!   failure.`; the ioctl gave ENOMEM, or 4 where the kernel has a way round (the metadata of KASAN
+//!   and kmemleak are such points). Anything else, or a read that fails with EFAULT because its own
+//!   copy was the nth point, means that there are no more points: write 0 and stop. At least four n
+//!   give ENOMEM.
 //!
 //! The locks belong to an open file; no fault touches what others use.
 
@@ -68,7 +71,7 @@ use kernel::{
 /// Number of objects that `kmemleak` forgets: one alone may be shadowed by a stale register.
 const LEAKS: usize = 8;
 
-/// Size of each of them in bytes; nothing else has it.
+/// Size of each of them in bytes; kmemleak tells that of the slab, 256.
 const LEAK_SIZE: usize = 200;
 
 /// The ioctl that allocates.
