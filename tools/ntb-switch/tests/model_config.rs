@@ -93,7 +93,7 @@ fn capabilities(switch: &Switch) -> Vec<(u32, u32)> {
     while at != 0 {
         let head = switch.register_read(port(0), at);
         all.push((at, head & 0xff));
-        at = head >> 8 & 0xff;
+        at = (head >> 8) & 0xff;
     }
     all
 }

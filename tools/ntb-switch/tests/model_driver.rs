@@ -66,7 +66,7 @@ fn identity_link_and_temperature_are_the_chips() {
     assert_eq!(fabric.nt_read(0, 8) >> 8, 0x0006_8000, "class 0680");
     let link = fabric.nt_read(0, 0x50);
     assert_eq!(
-        (link >> 16 & 0xf, link >> 20 & 0x3f),
+        ((link >> 16) & 0xf, (link >> 20) & 0x3f),
         (2, 8),
         "5 GT/s, 8 lanes"
     );
@@ -217,8 +217,8 @@ fn a_message_register_reaches_any_partition_and_register() {
     for from in 0..8u32 {
         for to in (0..8u32).filter(|to| *to != from) {
             for register in 0..4u32 {
-                fabric.sw_write(from as u8, SW_MSGCTL + 4 * from, register | to << 4);
-                let value = from << 16 | to << 8 | register;
+                fabric.sw_write(from as u8, SW_MSGCTL + 4 * from, register | (to << 4));
+                let value = (from << 16) | (to << 8) | register;
                 fabric.nt_write(from as u8, OUTMSG, value);
                 assert_eq!(
                     drivers[to as usize].msg_read(&mut fabric, register),
@@ -320,14 +320,14 @@ fn lookup_table_windows_lead_to_every_peer() {
 #[test]
 fn a_lookup_entry_is_in_force_as_a_whole() {
     let (mut fabric, _) = Fabric::up(2, Windows::Lut12);
-    fabric.nt_write(0, LUTOFFSET, 3 | 2 << 8);
+    fabric.nt_write(0, LUTOFFSET, 3 | (2 << 8));
     assert_eq!(fabric.nt_write(0, LUTLDATA, 0x1000), []);
     assert_eq!(fabric.nt_write(0, LUTMDATA, 0x8), []);
     let window = Effect::Window {
         port: port(0),
         bar: Bar::Memory,
     };
-    assert_eq!(fabric.nt_write(0, LUTUDATA, 1 << 31 | 1), [window]);
+    assert_eq!(fabric.nt_write(0, LUTUDATA, (1 << 31) | 1), [window]);
     // Half of the next translation changes nothing yet.
     let route = fabric.switch.route(port(0), Bar::Memory, 3 * MIB);
     assert_eq!(
@@ -343,7 +343,7 @@ fn a_lookup_entry_is_in_force_as_a_whole() {
     // Another offset and back shows what is in force.
     fabric.nt_write(0, LUTOFFSET, 2 << 8);
     assert_eq!(fabric.nt_read(0, LUTUDATA), 0);
-    fabric.nt_write(0, LUTOFFSET, 3 | 2 << 8);
+    fabric.nt_write(0, LUTOFFSET, 3 | (2 << 8));
     assert_eq!(fabric.nt_read(0, LUTLDATA), 0x1000);
     assert_eq!(fabric.switch.counts(port(0)).slot_programmings, 1);
 }

@@ -19,7 +19,7 @@ fn interrupt_messages_need_an_exact_entry_of_the_target() {
             fabric.nt_write(1, register, value);
         }
     };
-    assert_eq!(fabric.nt_read(1, 0xf00), 1 << 16 | 256);
+    assert_eq!(fabric.nt_read(1, 0xf00), (1 << 16) | 256);
     allow(&mut fabric, 255, 0xfee0_1000, 0x23);
     allow(&mut fabric, 0, 0xfed0_0000, 0x23);
     allow(&mut fabric, 256, 0xfee0_2000, 0x23);
@@ -92,7 +92,7 @@ fn a_guarded_board_protects_the_ports_from_each_other() {
         fabric.attach(index);
         Idt::probe(&mut fabric, index);
     }
-    assert_eq!(fabric.sw_read(0, 0x3e700), 1 << 0 | 1 << 2 | 1 << 4);
+    assert_eq!(fabric.sw_read(0, 0x3e700), (1 << 0) | (1 << 2) | (1 << 4));
     let untouched = [
         alias(0, NTCTL),
         alias(0, LUTUDATA),
@@ -124,7 +124,7 @@ fn a_guarded_board_protects_the_ports_from_each_other() {
     // Eight entries of the mapping table each.
     for index in 0..64 {
         fabric.nt_write(1, NTMTBLADDR, index);
-        fabric.nt_write(1, NTMTBLDATA, 1 | 1 << 17);
+        fabric.nt_write(1, NTMTBLDATA, 1 | (1 << 17));
         let taken = fabric.nt_read(1, NTMTBLDATA) != 0;
         assert_eq!(taken, (8..16).contains(&index), "entry {index}");
     }

@@ -113,7 +113,7 @@ fn every_gate_of_a_route_closes_it_and_is_told() {
                 f.nt_write(0, LUTOFFSET, 2 << 8);
                 f.nt_write(0, LUTUDATA, 1)
             },
-            |f| f.nt_write(0, LUTUDATA, 1 << 31 | 1),
+            |f| f.nt_write(0, LUTUDATA, (1 << 31) | 1),
             Reject::NoTranslation,
         ),
     ];
@@ -215,10 +215,10 @@ fn id_protection_can_be_switched_off_by_the_sender() {
     // A valid entry at any index admits, whoever wrote it.
     fabric.nt_write(1, NTMTBLADDR, 63);
     assert!(fabric
-        .nt_write(1, NTMTBLDATA, 0x1234 << 1 | 1)
+        .nt_write(1, NTMTBLDATA, (0x1234 << 1) | 1)
         .contains(&WINDOW));
     assert_eq!(reason(&fabric), None);
-    assert_eq!(fabric.nt_read(1, NTMTBLDATA), 0x1234 << 1 | 1);
+    assert_eq!(fabric.nt_read(1, NTMTBLDATA), (0x1234 << 1) | 1);
     fabric.nt_write(1, NTMTBLDATA, 0);
     assert!(fabric.nt_write(0, NTCTL, 0x3).contains(&WINDOW));
     assert_eq!(reason(&fabric), None, "IDPROTDIS");

@@ -17,16 +17,19 @@ fn global_doorbell_masks_say_whose_go_to_whom() {
     let (mut fabric, _) = Fabric::up(3, Windows::Lut12);
     fabric.sw_write(0, 0x3ed00 + 4 * 5, 1 << 1);
     fabric.sw_write(0, 0x3ed80 + 4 * 6, 1 << 2);
-    fabric.nt_write(1, OUTDBELLSET, 1 << 5 | 1 << 6);
+    fabric.nt_write(1, OUTDBELLSET, (1 << 5) | (1 << 6));
     let mut seen = |index| fabric.nt_read(index, INDBELLSTS);
     assert_eq!((seen(0), seen(1), seen(2)), (1 << 6, 1 << 6, 0));
     fabric.nt_write(2, OUTDBELLSET, 1 << 5);
     assert_eq!(fabric.nt_read(2, INDBELLSTS), 1 << 5);
-    assert_eq!(fabric.sw_read(0, 0x3ec3c), 1 << 5 | 1 << 6);
+    assert_eq!(fabric.sw_read(0, 0x3ec3c), (1 << 5) | (1 << 6));
     // Everybody clears his own alone.
     fabric.nt_write(0, INDBELLSTS, !0);
     let mut seen = |index| fabric.nt_read(index, INDBELLSTS);
-    assert_eq!((seen(0), seen(1), seen(2)), (0, 1 << 5 | 1 << 6, 1 << 5));
+    assert_eq!(
+        (seen(0), seen(1), seen(2)),
+        (0, (1 << 5) | (1 << 6), 1 << 5)
+    );
     assert_eq!(fabric.nt_read(1, OUTDBELLSET), 0);
 }
 
@@ -148,7 +151,7 @@ fn message_faults_lose_and_delay_as_many_as_asked() {
         let expected = if round < 2 {
             1 << 17
         } else {
-            1 << 16 | 1 << 17
+            (1 << 16) | (1 << 17)
         };
         assert_eq!(fabric.nt_read(1, MSGSTS), expected);
         fabric.nt_write(1, MSGSTS, !0);

@@ -64,7 +64,7 @@ impl AllowTable {
             .copied()
             .unwrap_or_default();
         match offset {
-            IALLOWCAP => VERSION << 16 | ENTRIES as u32,
+            IALLOWCAP => (VERSION << 16) | ENTRIES as u32,
             IALLOWINDEX => self.index,
             IALLOWADDR => entry.addr,
             IALLOWDATA => entry.data,

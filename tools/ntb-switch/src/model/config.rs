@@ -148,7 +148,7 @@ impl Function {
         let low = u64::from(self.state.bars[bar.number()] & !0xf);
         match bar {
             Bar::Registers => low,
-            Bar::Memory | Bar::Device => u64::from(self.state.bars[bar.number() + 1]) << 32 | low,
+            Bar::Memory | Bar::Device => (u64::from(self.state.bars[bar.number() + 1]) << 32) | low,
         }
     }
 
@@ -187,16 +187,16 @@ impl Function {
             CAPABILITIES => PCIE,
             INTERRUPT => state.interrupt_line,
             // Version 2, endpoint.
-            PCIE => 0x0002_0010 | PM << 8,
+            PCIE => 0x0002_0010 | (PM << 8),
             PCIEDCAP => PCIEDCAP_VALUE,
             PCIEDCTLSTS => state.pcie_control,
-            PCIELCAP => PCIELCAP_LINK | u32::from(self.port.chip_number()) << 24,
+            PCIELCAP => PCIELCAP_LINK | (u32::from(self.port.chip_number()) << 24),
             PCIELCTLSTS => PCIELCTLSTS_LINK | state.pcie_link_control,
             PCIEDCTL2 => state.pcie_control2,
             // Version 3, no PME.
-            PM => 0x0003_0001 | MSI << 8,
+            PM => 0x0003_0001 | (MSI << 8),
             PMCSR => PMCSR_NO_SOFT_RESET | state.power,
-            MSI => 0x05 | MSI_64BIT | state.msi_control | self.after_msi() << 8,
+            MSI => 0x05 | MSI_64BIT | state.msi_control | (self.after_msi() << 8),
             0xd4 => state.msi_address[0],
             0xd8 => state.msi_address[1],
             0xdc => state.msi_data,
@@ -253,7 +253,7 @@ impl Function {
             return 0;
         }
         match offset {
-            0x00 => 0x09 | COMPANION_LENGTH << 16 | COMPANION_VERSION << 24,
+            0x00 => 0x09 | (COMPANION_LENGTH << 16) | (COMPANION_VERSION << 24),
             0x04 => COMPANION_SIGNATURE,
             0x08 => COMPANION_PLACE,
             0x0c => self.config.memory_aperture as u32,

@@ -69,7 +69,7 @@ impl Masks {
         let mut bits = 0;
         for doorbell in 0..DOORBELLS {
             let index = doorbell as usize;
-            let hidden = self.set[index] >> from.index() | self.see[index] >> to.index();
+            let hidden = (self.set[index] >> from.index()) | (self.see[index] >> to.index());
             if hidden & 1 == 0 {
                 bits |= 1 << doorbell;
             }

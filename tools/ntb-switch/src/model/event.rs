@@ -117,7 +117,7 @@ impl Events {
     }
 
     fn listens(&self, port: Port) -> bool {
-        self.partitions_masked >> port.index() & 1 == 0
+        (self.partitions_masked >> port.index()) & 1 == 0
     }
 
     pub(super) fn read(&self, offset: u32) -> u32 {

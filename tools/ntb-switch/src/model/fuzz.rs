@@ -128,7 +128,7 @@ impl Bench {
                 // Slots to everybody, also to oneself and to nobody, and the direct window.
                 for index in 0..12 {
                     for bar in [2, 4] {
-                        switch.register_write(port, 0x4e0, bar << 8 | index);
+                        switch.register_write(port, 0x4e0, (bar << 8) | index);
                         switch.register_write(port, 0x4e4, index << 14);
                         switch.register_write(port, 0x4ec, (index % 4) | (1 << 31));
                     }
@@ -349,11 +349,11 @@ impl Bench {
                 _ => {
                     let register = 0x10 + 4 * bar.number() as u32;
                     let low = u64::from(self.switch.register_read(port, register) & !0xf);
-                    u64::from(self.switch.register_read(port, register + 4)) << 32 | low
+                    (u64::from(self.switch.register_read(port, register + 4)) << 32) | low
                 }
             };
             assert!(
-                bar_address + (end - 1) <= (high << 32 | low | 0x3ff),
+                bar_address + (end - 1) <= ((high << 32) | low | 0x3ff),
                 "beyond the limit"
             );
         }

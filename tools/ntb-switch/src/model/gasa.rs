@@ -105,7 +105,7 @@ impl Switch {
     pub(super) fn guard_all(&mut self) {
         self.gasa_protection = self
             .each_port()
-            .fold(0, |bits, port| bits | 1 << port.chip_number());
+            .fold(0, |bits, port| bits | (1 << port.chip_number()));
     }
 
     /// Reads GASADATA of port `by`.
@@ -118,7 +118,7 @@ impl Switch {
                 // A port whose own link is down cannot tell that others' are up.
                 let linked = self.link_up(port) && self.link_up(by);
                 let linked = if linked { SWPORTSTS_LINKUP } else { 0 };
-                SWPORTSTS_MODE_NT | linked | (port.index() as u32) << SWPORTSTS_SWPART_FLD
+                SWPORTSTS_MODE_NT | linked | ((port.index() as u32) << SWPORTSTS_SWPART_FLD)
             }
             Place::PartitionStatus(_) | Place::PortStatus(_) | Place::Nothing => 0,
             Place::Protection => self.gasa_protection,
@@ -133,7 +133,7 @@ impl Switch {
 
     /// Whether GASAPROT lets port `by` write there.
     fn may_write(&self, by: Port, addr: u32, place: Place) -> bool {
-        if self.gasa_protection >> by.chip_number() & 1 == 0 {
+        if (self.gasa_protection >> by.chip_number()) & 1 == 0 {
             return true;
         }
         match place {

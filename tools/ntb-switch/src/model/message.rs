@@ -245,7 +245,7 @@ impl Switch {
     /// Tells the sender that its message was not taken.
     fn refuse(&mut self, from: Port, index: usize) {
         if let Some(endpoint) = self.endpoint_mut(from) {
-            endpoint.mailbox.status |= 1 << index & OUTBOUND;
+            endpoint.mailbox.status |= (1 << index) & OUTBOUND;
         }
     }
 }

@@ -69,7 +69,7 @@ impl MappingTable {
     /// Writes NTMTBLDATA as partition `by`; gives the partitions whose admission may have changed.
     pub(super) fn write(&mut self, by: Port, index: u32, lanes: Lanes) -> [Option<Port>; 2] {
         let protection = self.protection(by);
-        let (first, last) = (protection & 0x3f, protection >> 8 & 0x3f);
+        let (first, last) = (protection & 0x3f, (protection >> 8) & 0x3f);
         if !(first..=last).contains(&index) {
             return [None, None];
         }

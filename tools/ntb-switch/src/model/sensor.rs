@@ -47,7 +47,7 @@ impl Sensor {
             TMPSTS => {
                 let adjustment = self.adjustment as u8 as i8;
                 let now = u32::from(TEMPERATURE.saturating_add_signed(adjustment));
-                now | now << 8 | now << 16
+                now | (now << 8) | (now << 16)
             }
             TMPALARM => self.alarm,
             TMPADJ => self.adjustment,

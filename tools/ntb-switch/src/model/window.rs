@@ -27,7 +27,7 @@ const BARSETUP_TPART_FLD: u32 = 13;
 const BARSETUP_EN: u32 = 1 << 31;
 /// Value of BARSETUP0: 4 KiB of registers, which ntb_hw_idt demands.
 pub(super) const BARSETUP_REGISTERS: u32 =
-    BARSETUP_EN | BARSETUP_MODE_CFG | 12 << BARSETUP_SIZE_FLD;
+    BARSETUP_EN | BARSETUP_MODE_CFG | (12 << BARSETUP_SIZE_FLD);
 /// The low 10 bits of a limit are taken as ones (comment at IDT_DIR_SIZE_ALIGN).
 const BARLIMIT_ONES: u64 = 0x3ff;
 /// IDT_TRANS_ALIGN: translated addresses are multiples of four.
@@ -185,7 +185,7 @@ impl Window {
             return Err((Reject::NoTranslation, (self.aperture - offset).max(1)));
         }
         let rest = size - within;
-        if self.poisoned >> slot & 1 != 0 {
+        if (self.poisoned >> slot) & 1 != 0 {
             return Err((Reject::Poisoned, rest));
         }
         let (partition, base) = match self.kind {
@@ -195,7 +195,7 @@ impl Window {
                 if entry.upper & LUTUDATA_VALID == 0 {
                     return Err((Reject::NoTranslation, rest));
                 }
-                let base = u64::from(entry.middle) << 32 | u64::from(entry.low);
+                let base = (u64::from(entry.middle) << 32) | u64::from(entry.low);
                 (entry.upper & LUTUDATA_PART_MASK, base)
             }
         };
@@ -222,9 +222,9 @@ impl Window {
         BARSETUP_EN
             | BARSETUP_TYPE_64
             | BARSETUP_PREF
-            | self.aperture.trailing_zeros() << BARSETUP_SIZE_FLD
-            | self.kind.shape().0 << BARSETUP_ATRAN_FLD
-            | self.direct_partition << BARSETUP_TPART_FLD
+            | (self.aperture.trailing_zeros() << BARSETUP_SIZE_FLD)
+            | (self.kind.shape().0 << BARSETUP_ATRAN_FLD)
+            | (self.direct_partition << BARSETUP_TPART_FLD)
     }
 
     /// A register of the group of four that belongs to the lower (`upper` false) or upper BAR.
@@ -245,7 +245,7 @@ impl Window {
         match (register, upper) {
             (0x0, false) if direct => {
                 self.direct_partition =
-                    lanes.merge(self.setup(), BARSETUP_TPART_MASK) >> BARSETUP_TPART_FLD & 7;
+                    (lanes.merge(self.setup(), BARSETUP_TPART_MASK) >> BARSETUP_TPART_FLD) & 7;
             }
             (0x4, false) => self.limit = with_low(self.limit, lanes, !0),
             (0x4, true) => self.limit = with_high(self.limit, lanes),
@@ -264,7 +264,7 @@ fn with_low(old: u64, lanes: Lanes, writable: u32) -> u64 {
 }
 
 fn with_high(old: u64, lanes: Lanes) -> u64 {
-    u64::from(lanes.merge((old >> 32) as u32, !0)) << 32 | old & u64::from(u32::MAX)
+    (u64::from(lanes.merge((old >> 32) as u32, !0)) << 32) | old & u64::from(u32::MAX)
 }
 
 /// The registers through which a port reaches its lookup tables.

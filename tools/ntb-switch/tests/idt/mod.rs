@@ -228,7 +228,10 @@ impl Idt {
             .switch
             .config_read(port(me), BARSETUP as u16, &mut setup);
         let setup = u32::from_le_bytes(setup);
-        assert_eq!(setup & (1 << 31 | 0x400 | 0x3f0), 1 << 31 | 0x400 | 0xc0);
+        assert_eq!(
+            setup & ((1 << 31) | 0x400 | 0x3f0),
+            (1 << 31) | 0x400 | 0xc0
+        );
         // The PCI core: place the BARs, memory decoding, and pci_set_master().
         for (register, value) in [
             (0x18u16, 0x1000_0000u32),
@@ -264,11 +267,11 @@ impl Idt {
         let chip_port = fabric.nt_read(me, 0x4c) >> 24;
         let status =
             |fabric: &mut Fabric, chip_port| fabric.sw_read(me, SW_SWPORTSTS + 0x20 * chip_port);
-        let partition = status(fabric, chip_port) >> 10 & 7;
+        let partition = (status(fabric, chip_port) >> 10) & 7;
         let mut peers = Vec::new();
         for other in CHIP_PORTS.into_iter().filter(|other| *other != chip_port) {
             let sts = status(fabric, other);
-            let part = sts >> 10 & 7;
+            let part = (sts >> 10) & 7;
             let active = fabric.sw_read(me, SW_SWPARTSTS + 0x20 * part) & 0x60 == 0x20;
             if active && matches!(sts & 0x3c0, 0xc0 | 0x100 | 0x1c0 | 0x200) {
                 peers.push(Peer {
@@ -312,7 +315,11 @@ impl Idt {
         fabric.nt_write(self.me, NTCTL, 0x2);
         let reqid = fabric.nt_read(self.me, REQIDCAP);
         fabric.nt_write(self.me, NTMTBLADDR, self.partition);
-        fabric.nt_write(self.me, NTMTBLDATA, reqid << 1 | self.partition << 17 | 1);
+        fabric.nt_write(
+            self.me,
+            NTMTBLDATA,
+            (reqid << 1) | (self.partition << 17) | 1,
+        );
         self.signal(fabric);
     }
 
@@ -363,7 +370,7 @@ impl Idt {
 
     /// idt_ntb_peer_msg_write() to a partition.
     pub fn msg_write(&self, fabric: &mut Fabric, partition: u32, midx: u32, value: u32) {
-        let control = midx | self.peer(partition).partition << 4;
+        let control = midx | (self.peer(partition).partition << 4);
         fabric.sw_write(
             self.me,
             SW_MSGCTL + 0x20 * midx + 4 * self.partition,
@@ -392,17 +399,17 @@ impl Idt {
         if mw.direct {
             let base = BARSETUP + 16 * mw.bar;
             let setup = fabric.nt_read(self.me, base);
-            fabric.nt_write(self.me, base, setup & !0xe000 | partition << 13);
+            fabric.nt_write(self.me, base, setup & !0xe000 | (partition << 13));
             fabric.nt_write(self.me, base + 8, addr as u32);
             fabric.nt_write(self.me, base + 12, (addr >> 32) as u32);
             let limit = self.bar_address(fabric, mw.bar) + size;
             fabric.nt_write(self.me, base + 4, limit as u32);
             fabric.nt_write(self.me, base + 20, (limit >> 32) as u32);
         } else {
-            fabric.nt_write(self.me, LUTOFFSET, mw.index | mw.bar << 8);
+            fabric.nt_write(self.me, LUTOFFSET, mw.index | (mw.bar << 8));
             fabric.nt_write(self.me, LUTLDATA, addr as u32);
             fabric.nt_write(self.me, LUTMDATA, (addr >> 32) as u32);
-            fabric.nt_write(self.me, LUTUDATA, partition | 1 << 31);
+            fabric.nt_write(self.me, LUTUDATA, partition | (1 << 31));
         }
     }
 
@@ -413,7 +420,7 @@ impl Idt {
             fabric.nt_write(self.me, BARSETUP + 16 * mw.bar + 4, 0);
             fabric.nt_write(self.me, BARSETUP + 16 * mw.bar + 20, 0);
         } else {
-            fabric.nt_write(self.me, LUTOFFSET, mw.index | mw.bar << 8);
+            fabric.nt_write(self.me, LUTOFFSET, mw.index | (mw.bar << 8));
             for register in [LUTLDATA, LUTMDATA, LUTUDATA] {
                 fabric.nt_write(self.me, register, 0);
             }
@@ -422,7 +429,7 @@ impl Idt {
 
     fn bar_address(&self, fabric: &mut Fabric, bar: u32) -> u64 {
         let low = fabric.nt_read(self.me, 0x10 + 4 * bar) & !0xf;
-        u64::from(fabric.nt_read(self.me, 0x14 + 4 * bar)) << 32 | u64::from(low)
+        (u64::from(fabric.nt_read(self.me, 0x14 + 4 * bar)) << 32) | u64::from(low)
     }
 }
 
@@ -434,7 +441,7 @@ pub fn scan_mws(fabric: &mut Fabric, me: u8, chip_port: u32) -> Vec<Mw> {
         let setup = fabric.sw_read(me, alias(chip_port, BARSETUP + 16 * bar));
         let this = bar;
         bar += 1;
-        if setup & 1 << 31 == 0 {
+        if setup & (1 << 31) == 0 {
             continue;
         }
         if setup & 6 == 4 {
@@ -443,14 +450,14 @@ pub fn scan_mws(fabric: &mut Fabric, me: u8, chip_port: u32) -> Vec<Mw> {
         if setup & 0x400 != 0 {
             continue;
         }
-        let aperture = 1u64 << (setup >> 4 & 0x3f);
-        let (count, size) = match setup >> 11 & 3 {
+        let aperture = 1u64 << ((setup >> 4) & 0x3f);
+        let (count, size) = match (setup >> 11) & 3 {
             0 => (1, aperture),
             1 => (12, aperture / 16),
             2 => (24, aperture / 32),
             other => panic!("address translation {other}"),
         };
-        let direct = setup >> 11 & 3 == 0;
+        let direct = (setup >> 11) & 3 == 0;
         all.extend((0..count).map(|index| Mw {
             direct,
             bar: this,
