@@ -15,7 +15,7 @@
 //! | `kmemleak` | forgets [`LEAKS`] objects of [`LEAK_SIZE`] bytes | none, see below |
 //! | `warn` | a failed assertion that the kernel survives | `WARNING: ` and a place in this module |
 //!
-//! * lockdep reports one problem in a boot, and none after a KASAN report or a `warn`: give it the
+//! * lockdep reports one problem in a boot, and none after a KASAN report: give it the
 //!   first place, or a boot of its own.
 //! * kmemleak: write `scan` to `/sys/kernel/debug/kmemleak`, and again at least five seconds after
 //!   the fault; then that file has [`LEAKS`] lines `unreferenced object 0x... (size 256):` whose
