@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use skiff_agent::message::{Exec, Exit, Files, Request, Size};
 
 use crate::link::{End, Flow, Stream, WaitError};
@@ -331,6 +332,11 @@ impl Conversation {
         self.stream
             .send_data(bytes, LIMIT)
             .map_err(|error| self.machine.wait_error(&self.title, LIMIT, error))
+    }
+
+    /// Ends it as a closed terminal would.
+    pub fn hang_up(&self) {
+        self.stream.send(Request::Signal(Signal::SIGHUP as i32));
     }
 
     /// Tells the terminal's new size (rows, columns).

@@ -219,6 +219,8 @@ impl Node {
         if self.spec.iommu == Iommu::Virtio {
             self.modprobe("virtio_iommu")?;
         }
+        // Whatever happens to it next, its boot log is here.
+        self.sync_log();
         tracing::info!(
             node = self.spec.index,
             seconds = since.elapsed().as_secs_f32(),
