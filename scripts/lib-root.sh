@@ -56,18 +56,25 @@ userns_works() {
 }
 
 # Prints root, userns or sudo: how mounts and chroot are to be had here.
-# $SKIFF_PRIV chooses one; without any of them the script ends here.
+# $SKIFF_PRIV chooses one, else a root that is there says how it was made;
+# without any of them the script ends here.
 root_privilege() {
+	local made=''
 	case ${SKIFF_PRIV:-} in
 	root | userns | sudo) printf '%s\n' "$SKIFF_PRIV" && return ;;
 	'') ;;
 	*) die "SKIFF_PRIV=$SKIFF_PRIV is none of root, userns, sudo" ;;
 	esac
+	if [ -r "$cache/root.privilege" ]; then
+		read -r made <"$cache/root.privilege"
+	fi
 	if [ "$(id -u)" = 0 ]; then
 		unshare --mount --pid --fork --kill-child true 2>/dev/null ||
 			die "this root user may not make mount and PID namespaces" \
 				"run with CAP_SYS_ADMIN (a container needs --privileged, or use a virtual machine)"
 		printf 'root\n'
+	elif [ "$made" = userns ] || [ "$made" = sudo ]; then
+		printf '%s\n' "$made"
 	elif userns_works; then
 		printf 'userns\n'
 	elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then

@@ -28,6 +28,10 @@ die() {
 	exit 1
 }
 
+# child CMD...: runs a program that does not outlive this script, even when that
+# is killed: the next run would wait for it, or meet its half-made files.
+child() { setpriv --pdeathsig KILL "$@"; }
+
 # hash_of STRING...: one hash over all arguments.
 hash_of() { printf '%s\0' "$@" | sha256sum | cut -d' ' -f1; }
 
