@@ -107,9 +107,9 @@ impl Switch {
             sensor: sensor::Sensor::new(),
             gasa_protection: 0,
         };
+        switch.doorbells.share_out();
         if protection == Protection::Guarded {
             switch.requesters.guard();
-            switch.doorbells.guard();
             switch.events.guard();
             switch.guard_all();
         }

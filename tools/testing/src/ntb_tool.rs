@@ -20,10 +20,13 @@ const CHIP_PORTS: [u32; 8] = [0, 2, 4, 6, 8, 12, 16, 20];
 /// How long a node may take to see what another one did.
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// Sets the two drivers up: every module in its order.
+/// Loads the two drivers and takes every adapter of the node into use.
 pub fn load(node: &Node) -> Result<()> {
     node.modprobe("ntb_hw_idt")?;
     node.modprobe("ntb_tool")?;
+    for adapter in 0..node.ports().len() {
+        Tool::open(node, adapter)?.take_into_use()?;
+    }
     Ok(())
 }
 
@@ -195,10 +198,11 @@ impl<'a> Tool<'a> {
         self.write("msg_sts", "c 0xf000f")
     }
 
-    /// Lets messages, doorbells interrupt: ntb_tool leaves the masks as the chip has them after reset.
-    pub fn unmask(&self) -> Result<()> {
+    /// Brings the own link up and lets messages and doorbells interrupt: ntb_tool leaves all that to its user.
+    pub fn take_into_use(&self) -> Result<()> {
         self.write("msg_mask", "c 0xf000f")?;
-        self.write("db_mask", "c 0xffffffff")
+        self.write("db_mask", "c 0xffffffff")?;
+        self.set_link(true)
     }
 
     /// Rings doorbell bits of the switch.

@@ -17,7 +17,7 @@ pub(super) const GDBELLSTS: u32 = 0x3ec3c;
 pub(super) const GODBELLMSK: u32 = 0x3ed00;
 /// GIDBELLMSK0 (0x3ED80): bit p of register x hides doorbell x from partition p. After the last one:
 pub(super) const GIDBELLMSK_END: u32 = 0x3ee00;
-/// Doorbells of each partition on a guarded board.
+/// Doorbells of each partition.
 const OWN: u32 = 4;
 
 /// The global masks: which partitions may not set, and which do not see, each doorbell.
@@ -28,7 +28,7 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// Everybody may set and sees every doorbell.
+    /// Everybody may set and sees every doorbell: the chip without an EEPROM.
     pub(super) fn new() -> Self {
         Self {
             set: [0; DOORBELLS as usize],
@@ -36,8 +36,8 @@ impl Masks {
         }
     }
 
-    /// Doorbells 4n..=4n+3 are seen by partition n only.
-    pub(super) fn guard(&mut self) {
+    /// Doorbells 4n..=4n+3 are seen by partition n only, as the EEPROM of each of our boards says.
+    pub(super) fn share_out(&mut self) {
         for (mask, doorbell) in self.see.iter_mut().zip(0u32..) {
             *mask = !(1 << (doorbell / OWN));
         }

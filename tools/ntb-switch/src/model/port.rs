@@ -114,10 +114,11 @@ pub enum Windows {
 /// How far the board's EEPROM protects the ports from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protection {
-    /// Not at all, the chip's defaults: each port can rewrite the whole switch. ntb_hw_idt needs that.
+    /// Not at all, the chip's defaults: each port can rewrite the whole switch, by accident or on purpose. ntb_hw_idt
+    /// needs that. Doorbells 4n..=4n+3 are partition n's until somebody changes the masks.
     #[default]
     Open,
-    /// GASAPROT and NTMTBLPROTn are set, doorbells 4n..=4n+3 are partition n's, events are unmasked.
+    /// GASAPROT and NTMTBLPROTn are set, so doorbells 4n..=4n+3 stay partition n's; events are unmasked.
     Guarded,
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::idt::Bridge;
 use crate::idt::Window;
 use crate::number;
+use crate::pci::Mapping;
 
 /// Values that `hammer` saw.
 #[derive(Debug, Default, Serialize)]
@@ -99,6 +100,12 @@ struct Verified {
     wrong: u64,
 }
 
+/// Pushes posted stores to where they go: a read of the same target does not pass them (PCI Express, transaction ordering).
+fn push(map: &Mapping, offset: u64) -> Result<()> {
+    map.read::<u32>(usize::try_from(offset)?)?;
+    Ok(())
+}
+
 impl Command {
     /// Carries the command out.
     pub fn run(self, bridge: &Bridge) -> Result<()> {
@@ -134,6 +141,7 @@ impl Command {
                     8 => map.write(at, value)?,
                     _ => anyhow::bail!("width is 1, 2, 4 or 8"),
                 }
+                push(&map, offset & !7)?;
             }
             Self::Fill {
                 window,
@@ -145,6 +153,7 @@ impl Command {
                 for at in (0..length).step_by(8) {
                     map.write(usize::try_from(offset + at)?, pattern(seed, at))?;
                 }
+                push(&map, offset)?;
             }
             Self::Verify {
                 window,
@@ -198,6 +207,7 @@ impl Command {
                 for value in 0..count {
                     map.write(at, value)?;
                 }
+                push(&map, offset & !7)?;
             }
         }
         Ok(())

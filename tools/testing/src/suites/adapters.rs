@@ -32,15 +32,7 @@ fn describe(builder: Builder, _: Setting) -> Builder {
 }
 
 fn prepare(context: &mut Context<'_>) -> Result<()> {
-    for node in context.cluster.nodes() {
-        ntb_tool::load(node)?;
-    }
-    for node in context.cluster.nodes() {
-        for adapter in 0..2 {
-            Tool::open(node, adapter)?.unmask()?;
-        }
-    }
-    Ok(())
+    context.cluster.nodes().iter().try_for_each(ntb_tool::load)
 }
 
 fn every_adapter(context: &mut Context<'_>) -> Result<()> {

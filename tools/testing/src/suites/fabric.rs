@@ -27,8 +27,7 @@ pub const WINDOWS: Suite = Suite {
     on: &[
         Setting::STOCK,
         Setting::STOCK.trapped(),
-        Setting::STOCK.companion(),
-        Setting::STOCK.companion().trapped().nodes(3),
+        Setting::STOCK.companion().nodes(3),
     ],
     describe,
     prepare: enable,
@@ -244,22 +243,21 @@ fn counted(context: &mut Context<'_>) -> Result<()> {
         after.non_posted_reads - before.non_posted_reads,
         after.posted_writes - before.posted_writes,
     );
-    // Mapped windows are memory to QEMU: the switch sees none of their loads and stores.
-    let wanted = if context.setting.windows == WindowMode::Trapped {
-        100
-    } else {
-        0
-    };
+    // Mapped windows are memory to QEMU: the switch sees none of their loads and stores. `fill` ends with a 32-bit read
+    // that pushes its stores.
+    let trapped = context.setting.windows == WindowMode::Trapped;
+    let (all_reads, all_writes) = if trapped { (101, 100) } else { (0, 0) };
     ensure!(
-        (reads, writes) == (wanted, wanted),
-        "{reads} reads and {writes} writes counted, {wanted} each were made"
+        (reads, writes) == (all_reads, all_writes),
+        "{reads} reads and {writes} writes counted, {all_reads} and {all_writes} were made"
     );
     let (read_bytes, write_bytes) = (
         after.non_posted_read_bytes - before.non_posted_read_bytes,
         after.posted_write_bytes - before.posted_write_bytes,
     );
+    let (all_read, all_written) = if trapped { (804, 800) } else { (0, 0) };
     ensure!(
-        (read_bytes, write_bytes) == (wanted * 8, wanted * 8),
+        (read_bytes, write_bytes) == (all_read, all_written),
         "{read_bytes} and {write_bytes} bytes counted"
     );
     Ok(())

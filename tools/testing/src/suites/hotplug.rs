@@ -66,9 +66,10 @@ fn rounds(context: &mut Context<'_>) -> Result<()> {
             );
             watcher.release(port, 0)?;
             goes.plug_ntb(0)?;
+            let returned = Tool::open(goes, 0)?;
+            returned.take_into_use()?;
             watcher.wait_link(port, true)?;
             // And the other way, through the function that has just come.
-            let returned = Tool::open(goes, 0)?;
             returned.wait_link(stays.port(0), true)?;
             returned.aim(stays.port(0), 0, AREA, 1 << 20)?;
             guest::run(goes, &format!("window store memory 0 {mark:#x}"))?;

@@ -103,15 +103,9 @@ fn describe(builder: Builder, _: Setting) -> Builder {
         .cmdline("iomem=relaxed")
 }
 
-/// Loads the drivers everywhere, then opens the masks.
+/// Loads the drivers everywhere.
 fn load(context: &mut Context<'_>) -> Result<()> {
-    for node in context.cluster.nodes() {
-        ntb_tool::load(node)?;
-    }
-    for node in context.cluster.nodes() {
-        Tool::open(node, 0)?.unmask()?;
-    }
-    Ok(())
+    context.cluster.nodes().iter().try_for_each(ntb_tool::load)
 }
 
 fn tool(cluster: &Cluster, node: usize) -> Result<Tool<'_>> {
@@ -373,7 +367,6 @@ fn loss(context: &mut Context<'_>) -> Result<()> {
     context.check(&format!("node {LOST} boots again and is back"), |cluster| {
         cluster.node(LOST).start()?;
         ntb_tool::load(cluster.node(LOST))?;
-        tool(cluster, LOST)?.unmask()?;
         for node in survivors {
             tool(cluster, node)?.wait_link(lost_port, true)?;
             tool(cluster, LOST)?.wait_link(cluster.node(node).port(0), true)?;
