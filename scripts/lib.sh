@@ -18,8 +18,11 @@ export SKIFF_CACHE=$cache
 # shellcheck disable=SC2034 # used by the scripts that source this file
 scripts=$repo/scripts
 
+# Elapsed times count from the first script of a chain that exports this.
+SKIFF_START=${SKIFF_START:-$EPOCHSECONDS}
+
 # What the user reads; stdout stays free for results.
-say() { printf '[%3d s] %s\n' "$SECONDS" "$*" >&2; }
+say() { printf '[%4d s] %s\n' "$((EPOCHSECONDS - SKIFF_START))" "$*" >&2; }
 
 # die CAUSE [MEND]: one line for what went wrong, one for what to do about it.
 die() {
@@ -48,7 +51,7 @@ step_fresh() {
 step_begin() {
 	local dest=$1 hash=$2 lock
 	step_fresh "$dest" "$hash" && return 1
-	mkdir -p -- "$cache/locks" "$(dirname -- "$dest")" 2>/dev/null ||
+	mkdir -p -- "$cache/locks" "$cache/log" "$(dirname -- "$dest")" 2>/dev/null ||
 		die "cannot write to the cache folder $cache" \
 			"make it writable or point SKIFF_CACHE at a folder that is"
 	lock=$cache/locks/$(printf '%s' "${dest#"$cache"/}" | tr / -)
@@ -88,16 +91,26 @@ remove_tree() {
 	rm -rf --one-file-system -- "$1"
 }
 
-# log_run LOG WHAT CMD...: run quietly; on failure show the end of the log.
+# log_run LOG WHAT CMD...: run quietly, with a sign of life every half minute;
+# on failure show the end of the log.
 log_run() {
-	local log=$1 what=$2 start=$SECONDS
+	local log=$1 what=$2 start=$EPOCHSECONDS ticker rc=0
 	shift 2
 	mkdir -p -- "$(dirname -- "$log")"
-	if "$@" >"$log" 2>&1; then
-		say "$what: done in $((SECONDS - start)) s"
-	else
-		local rc=$?
+	# No sleep(1): it would outlive the shell by half a minute, with the lock. A
+	# pipe that nobody writes to makes read wait.
+	# shellcheck disable=SC2016 # expanded by that shell
+	setpriv --pdeathsig KILL bash -c 'exec {never}<> <(:)
+	while ! read -r -t 30 -u "$never"; do
+		printf "[%4d s] %s: %d s so far\n" "$((EPOCHSECONDS - $1))" "$2" "$((EPOCHSECONDS - $3))"
+	done' bash "$SKIFF_START" "$what" "$start" >&2 </dev/null &
+	ticker=$!
+	"$@" >"$log" 2>&1 || rc=$?
+	kill "$ticker"
+	wait "$ticker" 2>/dev/null || true
+	if [ "$rc" != 0 ]; then
 		tail -n 30 -- "$log" | sed 's/^/    /' >&2
 		die "$what failed (exit code $rc)" "the whole log is in $log"
 	fi
+	say "$what: done in $((EPOCHSECONDS - start)) s"
 }
