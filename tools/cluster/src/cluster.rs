@@ -216,13 +216,14 @@ impl Cluster {
         findings
     }
 
-    /// Kills all nodes and the switch, for clusters that several threads hold; files go with the cluster.
+    /// Kills all nodes and the switch and removes all files, whoever else still holds the cluster.
     pub fn shut_down(&self) {
         for node in &self.nodes {
             // One that does not run needs no kill.
             let _ = node.kill();
         }
         self.put_switch_away();
+        self.run_dir.remove();
     }
 
     /// Powers everything off, removes all files, and checks the kernel logs of every node and boot.
@@ -235,5 +236,11 @@ impl Cluster {
             true => Ok(()),
             false => Err(Error::Log(findings)),
         }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }

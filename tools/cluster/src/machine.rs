@@ -270,7 +270,11 @@ impl Machine {
 
     fn qemu_tail(&self) -> String {
         let said = fs::read_to_string(&self.messages).unwrap_or_default();
-        let lines: Vec<&str> = said.lines().collect();
+        // The option that replaces it is not there yet in QEMU 10.
+        let lines: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.contains("'-mon' is deprecated"))
+            .collect();
         let tail = &lines[lines.len().saturating_sub(10)..];
         match tail.is_empty() {
             true => String::new(),

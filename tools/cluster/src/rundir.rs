@@ -67,6 +67,15 @@ impl RunDir {
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
+
+    /// Removes it and all that is in it.
+    pub(crate) fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(self.folder.path()) {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(folder = %self.folder.path().display(), %error, "cannot remove the run directory");
+            }
+        }
+    }
 }
 
 impl Drop for RunDir {

@@ -57,7 +57,7 @@ const BAD: &[(&str, &str)] = &[
     ("UBSAN", r"UBSAN:"),
     (
         "lockdep",
-        r"possible (circular|recursive|irq|unsafe|deadlock)|inconsistent lock state|suspicious RCU usage|bad unlock balance|lock held when returning|held lock freed|DEBUG_LOCKS_WARN_ON|MAX_LOCKDEP|Invalid wait context",
+        r"possible (circular|recursive|irq|unsafe|deadlock)|inconsistent lock state|suspicious RCU usage|bad unlock balance|lock held when returning|held lock freed|DEBUG_LOCKS_WARN_ON|MAX_LOCKDEP_\w+ too low|Invalid wait context",
     ),
     (
         "atomic sleep",
@@ -89,7 +89,7 @@ const BAD: &[(&str, &str)] = &[
         "out of memory",
         r"Out of memory:|invoked oom-killer|page allocation failure",
     ),
-    ("panic", r"Kernel panic"),
+    ("panic", r"(^|\] )Kernel panic"),
     (
         "oops",
         r"Oops[: ]|general protection|[Uu]nable to handle|stack-protector:|stack segment:|invalid opcode|kernel BUG at|divide error:|double fault:",
@@ -195,6 +195,8 @@ mod tests {
         "[    0.1] kmemleak: Kernel memory leak detector initialized (mem pool available: 15738)",
         "[    0.1] mymod: loading out-of-tree module taints kernel.",
         "[    0.1] Lockdep: lock dependency validator: Copyright (c) 2006 Red Hat",
+        "[    0.0] ... MAX_LOCKDEP_CHAINS:      65536",
+        "[    3.1] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---",
         "[    0.1] L1TF CPU bug present and SMT on, data leak possible.",
         "[    0.1] debug: hung_task_timeout_secs is 120",
     ];

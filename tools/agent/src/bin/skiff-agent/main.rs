@@ -13,6 +13,8 @@ mod port;
 mod reaper;
 mod session;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@ mod terminal;
 mod wire;
 mod words;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -71,10 +72,10 @@ struct Which {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     let result = match Cli::parse().action {
         Action::Up(description) => up(description),
         Action::Run {
@@ -127,7 +128,6 @@ fn up(description: describe::Description) -> Result<ExitCode, Failure> {
     server::start(&cluster)?;
     print!("{}", screen::nodes(&cluster));
     let failures = prompt::converse(&cluster)?;
-    // Connections of other terminals may still hold the cluster; it goes with this process at the latest.
     let clean = finish(&cluster);
     Ok(if failures == 0 && clean {
         ExitCode::SUCCESS
