@@ -9,7 +9,7 @@
 //!
 //! BAR 0, 32 bits a register: 0x00 reads "SKIF"; 0x08 and 0x0c are the low and high half of a bus address; a write of n to 0x10 reads n bytes
 //! (at most 4) there and leaves them in 0x14, with the outcome in 0x18 (0 or an error number); a write to 0x1c sends the value to
-//! the bus address, posted; a write to 0x20 fires the MSI. Everything else is plain memory.
+//! the bus address, posted; a write to 0x20 fires the MSI. Everything else is plain memory. With `--window`, BAR 2 is memory that the client maps.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -18,13 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
-use skiff_vfio_user::device::{IRQ_MSI, REGION_BAR0, REGION_CONFIG};
+use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+use skiff_vfio_user::device::{IRQ_ERR, IRQ_MSI, REGION_BAR0, REGION_CONFIG};
 use skiff_vfio_user::{
     serve, Client, Device, DeviceInfo, DmaError, DmaMap, DmaUnmap, Errno, IrqData, IrqFlags,
-    IrqInfo, RegionInfo, SetIrqs,
+    IrqInfo, RegionInfo, RegionMapping, SetIrqs,
 };
 use tracing::info;
 
+/// PCI BAR 2 as a region.
+const REGION_BAR2: u32 = REGION_BAR0 + 2;
 const CONFIG_SIZE: usize = 4096;
 const BAR_SIZE: usize = 4096;
 const ADDRESS: usize = 0x08;
@@ -40,6 +43,14 @@ struct Options {
     /// Socket to listen on; replaced if it exists
     #[arg(long)]
     socket: PathBuf,
+
+    /// Size of BAR 2 in bytes, a power of two from 4096 on; 0 for none
+    #[arg(long, default_value_t = 0)]
+    window: u64,
+
+    /// Name of the memory file behind BAR 2
+    #[arg(long, default_value = "scratch")]
+    name: String,
 }
 
 struct State {
@@ -56,6 +67,8 @@ impl State {
         config[..4].copy_from_slice(&0x11e8_1234_u32.to_le_bytes());
         config[6] = 0x10;
         config[0x0b] = 0xff;
+        // BAR 2: 64 bits, prefetchable.
+        config[0x18] = 0x0c;
         config[0x34] = 0x40;
         config[0x40] = 0x05;
         config[0x42] = 0x80;
@@ -80,7 +93,7 @@ impl State {
     }
 
     fn address(&self) -> u64 {
-        u64::from(self.register(ADDRESS)) | u64::from(self.register(ADDRESS + 4)) << 32
+        u64::from(self.register(ADDRESS)) | (u64::from(self.register(ADDRESS + 4)) << 32)
     }
 }
 
@@ -114,16 +127,37 @@ impl Scratch {
 }
 
 /// The device that one connection sees: `Device` has no way from `&self` to the `Arc` that [`Scratch::read_bus`] needs.
-struct Function(Arc<Scratch>);
+struct Function {
+    scratch: Arc<Scratch>,
+    window: Option<Window>,
+}
+
+/// What is behind BAR 2.
+#[derive(Clone)]
+struct Window {
+    file: Arc<OwnedFd>,
+    size: u64,
+}
+
+impl Window {
+    fn new(name: &str, size: u64) -> Result<Self, Errno> {
+        let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, size)?;
+        Ok(Self {
+            file: Arc::new(file),
+            size,
+        })
+    }
+}
 
 impl Device for Function {
     fn connected(&self, client: &Client) {
-        self.0.lock().client = Some(client.clone());
+        self.scratch.lock().client = Some(client.clone());
         info!("a client has come");
     }
 
     fn disconnected(&self) {
-        *self.0.lock() = State::new();
+        *self.scratch.lock() = State::new();
         info!("the client has gone");
     }
 
@@ -135,6 +169,17 @@ impl Device for Function {
         Ok(match index {
             REGION_BAR0 => RegionInfo::trapped(BAR_SIZE as u64),
             REGION_CONFIG => RegionInfo::trapped(CONFIG_SIZE as u64),
+            REGION_BAR2 => match &self.window {
+                Some(window) => RegionInfo {
+                    mapping: Some(RegionMapping {
+                        fd: Arc::clone(&window.file),
+                        offset: 0,
+                        areas: Vec::new(),
+                    }),
+                    ..RegionInfo::trapped(window.size)
+                },
+                None => RegionInfo::ABSENT,
+            },
             _ => RegionInfo::ABSENT,
         })
     }
@@ -145,16 +190,19 @@ impl Device for Function {
                 count: 1,
                 flags: IrqFlags::EVENTFD | IrqFlags::NORESIZE,
             },
+            // Not merely absent: QEMU would complain.
+            IRQ_ERR => return Err(Errno::INVAL),
             _ => IrqInfo::ABSENT,
         })
     }
 
     fn region_read(&self, index: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
-        let state = self.0.lock();
+        let state = self.scratch.lock();
         let from = match index {
             REGION_CONFIG => &state.config,
-            _ => &state.registers,
+            REGION_BAR0 => &state.registers,
+            _ => return Err(Errno::OPNOTSUPP),
         };
         data.copy_from_slice(&from[offset..offset + data.len()]);
         Ok(())
@@ -162,23 +210,24 @@ impl Device for Function {
 
     fn region_write(&self, index: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
-        let mut state = self.0.lock();
+        let mut state = self.scratch.lock();
         if index == REGION_CONFIG {
-            // QEMU keeps the BARs and the MSI capability's own view; here the bytes are only remembered, except for the read-only head.
-            if offset >= 4 {
+            // QEMU keeps the BARs' addresses to itself and asks only for their types.
+            if offset >= 4 && !(0x10..0x28).contains(&offset) {
                 state.config[offset..offset + data.len()].copy_from_slice(data);
-                if (0x10..0x28).contains(&offset) {
-                    size_bars(&mut state.config);
-                }
             }
             return Ok(());
+        }
+        if index != REGION_BAR0 {
+            // A client that maps the window never gets here.
+            return Err(Errno::OPNOTSUPP);
         }
         state.registers[offset..offset + data.len()].copy_from_slice(data);
         match offset {
             READ => {
                 let (addr, count) = (state.address(), state.register(READ));
                 if let Some(client) = state.client.clone() {
-                    self.0.read_bus(addr, count, client);
+                    self.scratch.read_bus(addr, count, client);
                 }
             }
             WRITE => {
@@ -199,7 +248,7 @@ impl Device for Function {
     }
 
     fn set_irqs(&self, set: SetIrqs) -> Result<(), Errno> {
-        let mut state = self.0.lock();
+        let mut state = self.scratch.lock();
         match set.data {
             IrqData::Eventfds(fds) => state.msi = fds.into_iter().next(),
             IrqData::None if set.count == 0 => state.msi = None,
@@ -225,25 +274,23 @@ impl Device for Function {
     }
 }
 
-/// BAR 0 takes only addresses that are multiples of its size; the others do not exist.
-fn size_bars(config: &mut [u8]) {
-    let mut bar = [0; 4];
-    bar.copy_from_slice(&config[0x10..0x14]);
-    let kept = u32::from_le_bytes(bar) & !(BAR_SIZE as u32 - 1);
-    config[0x10..0x14].copy_from_slice(&kept.to_le_bytes());
-    config[0x14..0x28].fill(0);
-}
-
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().init();
     let options = Options::parse();
     if options.socket.exists() {
         std::fs::remove_file(&options.socket)?;
     }
+    let window = match options.window {
+        0 => None,
+        size => Some(Window::new(&options.name, size)?),
+    };
     let listener = UnixListener::bind(&options.socket)?;
     let scratch = Arc::new(Scratch(Mutex::new(State::new())));
     for stream in listener.incoming() {
-        let device = Arc::new(Function(Arc::clone(&scratch)));
+        let device = Arc::new(Function {
+            scratch: Arc::clone(&scratch),
+            window: window.clone(),
+        });
         let ended = serve(stream?, device)?.join();
         info!(?ended, "connection");
     }

@@ -29,7 +29,7 @@ pub const IRQ_INTX: u32 = 0;
 pub const IRQ_MSI: u32 = 1;
 /// Index of the MSI-X interrupts (VFIO_PCI_MSIX_IRQ_INDEX).
 pub const IRQ_MSIX: u32 = 2;
-/// Index of the error interrupt (VFIO_PCI_ERR_IRQ_INDEX).
+/// Index of the error interrupt (VFIO_PCI_ERR_IRQ_INDEX). A device without one answers with an error: QEMU complains about a count of 0.
 pub const IRQ_ERR: u32 = 3;
 /// Index of the device request interrupt (VFIO_PCI_REQ_IRQ_INDEX).
 pub const IRQ_REQ: u32 = 4;

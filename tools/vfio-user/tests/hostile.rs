@@ -12,8 +12,6 @@ use skiff_vfio_user::wire::{Command, Header, Kind, Reply};
 use skiff_vfio_user::{fuzz, Ended};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn any_bytes(bytes in vec(any::<u8>(), 0..400)) {
         fuzz::feed(&bytes);
@@ -62,6 +60,52 @@ fn headers_that_are_none() {
         let (_device, connection, mut peer) = start();
         peer.socket.write_all(&head).unwrap();
         assert!(matches!(connection.join(), Ended::Protocol(_)));
+    }
+}
+
+/// A fault in the device ends its connection, and the device still learns that the client is gone.
+#[test]
+fn a_device_that_panics() {
+    let (device, connection, mut peer) = start_shaken();
+    let write = skiff_vfio_user::wire::RegionData {
+        offset: common::PANIC,
+        region: 0,
+        data: &[1],
+    };
+    let payload = write.encode().unwrap();
+    peer.command(Command::RegionWrite as u16, Reply::Wanted, &payload, &[]);
+    assert_eq!(connection.join(), Ended::Device);
+    assert_eq!(device.seen(), [Seen::Gone]);
+    assert_eq!(peer.socket.read(&mut [0; 16]).unwrap(), 0);
+}
+
+/// A client that writes faster than the device takes it is slowed down; nothing is lost, and what waits is bounded.
+#[test]
+fn a_flood_of_posted_writes() {
+    const WRITES: u32 = 20_000;
+    let (device, _connection, mut peer) = start_shaken();
+    let stopped = device.memory.lock().unwrap();
+    let flood = std::thread::spawn(move || {
+        for number in 0..WRITES {
+            let write = skiff_vfio_user::wire::RegionData {
+                offset: 0,
+                region: 0,
+                data: &number.to_le_bytes(),
+            };
+            let payload = write.encode().unwrap();
+            peer.command(Command::RegionWrite as u16, Reply::Unwanted, &payload, &[]);
+        }
+        peer
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!flood.is_finished(), "queues without end");
+    drop(stopped);
+    let mut peer = flood.join().unwrap();
+    peer.ask(Command::DeviceReset, &[]).unwrap();
+    let seen = device.seen();
+    assert_eq!(seen.len(), WRITES as usize + 1);
+    for (number, seen) in (0..WRITES).zip(seen) {
+        assert_eq!(seen, Seen::Write(0, 0, number.to_le_bytes().to_vec()));
     }
 }
 

@@ -162,6 +162,8 @@ pub enum Seen {
 pub const REGISTERS: u64 = 4096;
 /// An offset in BAR 0 at which every access fails.
 pub const FAULTY: u64 = 0x800;
+/// An offset in BAR 0 at which a write makes the device panic.
+pub const PANIC: u64 = 0x900;
 /// A region that cannot be written.
 pub const READ_ONLY: u32 = 1;
 /// A region with a mapping in two parts.
@@ -273,6 +275,7 @@ impl Device for Recorder {
     }
 
     fn region_write(&self, index: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        assert_ne!(offset, PANIC, "as the test wants it");
         self.note(Seen::Write(index, offset, data.to_vec()));
         if offset == FAULTY {
             return Err(Errno::NODEV);
