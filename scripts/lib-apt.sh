@@ -72,6 +72,7 @@ apt_setup() {
 			Dir::State::extended_states "$dir/extended_states";
 			Dir::Cache "$dir";
 			Dir::Cache::archives "$dir/archives";
+			Dir::Cache::srcpkgcache "";
 			Dir::Etc "$dir";
 			Dir::Etc::sourcelist "$dir/sources.list";
 			Dir::Etc::sourceparts "$dir/parts";

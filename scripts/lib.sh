@@ -84,10 +84,8 @@ step_end() {
 
 # remove_tree DIR: rm -rf that also copes with read-only folders.
 remove_tree() {
-	[ -e "$1" ] || [ -L "$1" ] || return 0
-	if [ -d "$1" ] && [ ! -L "$1" ]; then
-		chmod -R u+rwX -- "$1" 2>/dev/null || true
-	fi
+	rm -rf --one-file-system -- "$1" 2>/dev/null && return
+	chmod -R u+rwX -- "$1"
 	rm -rf --one-file-system -- "$1"
 }
 
