@@ -36,6 +36,7 @@ mod rundir;
 mod scan;
 mod spec;
 mod switch;
+mod tsc;
 
 pub use builder::{Builder, NodeBuilder};
 pub use cluster::Cluster;

@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 use skiff_agent::message::PORT_NAME;
 
 use crate::spec::NodeSpec;
-use crate::{Iommu, Layout};
+use crate::{tsc, Iommu, Layout};
 
 /// Slot on bus 0 of the root port of adapter 0; the others follow.
 const FIRST_ROOT_PORT: u8 = 0x10;
@@ -81,8 +81,8 @@ pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
         // Whatever is written to the log must stay in it.
         "printk.devkmsg=on".to_owned(),
         "log_buf_len=1M".to_owned(),
-        // Emulated clocks of a loaded host make the watchdog doubt the TSC.
-        "tsc=reliable".to_owned(),
+        // Nor may the guest doubt it later, when emulated clocks stumble on a loaded host.
+        format!("tsc_early_khz={} tsc=reliable", tsc::khz()),
         "panic=0".to_owned(),
     ];
     if !kernel_needs.is_empty() {
