@@ -2,12 +2,14 @@
 //! One window's connection to the switch: made when the window is, served by a thread of its own, gone with the window.
 //!
 //! Whatever goes wrong, from a malformed packet to a switch that dies, leaves the window dead: a window that still shows what the switch believes
-//! revoked would be worse than one that shows nothing.
+//! revoked would be worse than one that shows nothing. As long as there is the window, its thread then tries to connect again: a process that was
+//! stopped for a while, and was given up by the switch, gets its window back when it goes on.
 
 use std::io;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use libc::c_int;
@@ -27,16 +29,51 @@ use crate::window::Handle;
 /// Longest that mmap waits for the switch to take the connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Time between two tries to connect again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the switch listens, and what it is told first.
+struct Switch {
+    path: Vec<u8>,
+    hello: Vec<u8>,
+}
+
+impl Switch {
+    /// Connects and introduces the window, which must be dead.
+    fn connect(&self) -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+        connect(&socket, &SocketAddrUnix::new(self.path.as_slice())?)?;
+        send(&socket, &self.hello)?;
+        Ok(socket)
+    }
+}
+
 /// Connects, introduces the window and starts its thread.
 pub(crate) fn start(window: Handle, path: &[u8], hello: &Hello) -> io::Result<()> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let packet = hello.encode().map_err(io::Error::other)?;
-    send(&socket, &packet)?;
-    fault::spawn("ntb-remap", move || serve(&socket, window))?;
+    let switch = Switch {
+        path: path.to_vec(),
+        hello: hello.encode().map_err(io::Error::other)?,
+    };
+    let socket = switch.connect()?;
+    fault::spawn("ntb-remap", move || run(&switch, socket, window))?;
     Ok(())
+}
+
+/// Serves the window until it is gone, over one connection after the other.
+fn run(switch: &Switch, first: OwnedFd, window: Handle) {
+    let mut socket = Some(first);
+    loop {
+        if let Some(socket) = socket.take() {
+            serve(&socket, window);
+        }
+        thread::sleep(PAUSE);
+        if window.len().is_none() {
+            return;
+        }
+        socket = switch.connect().ok();
+    }
 }
 
 fn serve(socket: &OwnedFd, window: Handle) {

@@ -220,6 +220,25 @@ fn unmapping_ends_the_connection() {
     assert!(subject.end().success());
 }
 
+/// A switch that gives a window up, because its process was stopped for a while, gets it back with nothing in it.
+#[test]
+fn a_window_that_was_given_up_comes_back_dead() {
+    let switch = Switch::new();
+    let (mut subject, mut link) = switch.one_window(MIB);
+    let a = memory(MIB, 0xa_0000);
+    for _ in 0..3 {
+        link.show(&[file(0, MIB, 0)], Some(&a));
+        assert_eq!(subject.read(0, 0x1000), 0xa_0001);
+        drop(link);
+        link = switch.accept();
+        assert_eq!(link.hello.window, "ntbwin-port3");
+        assert_eq!(subject.read(0, 0x1000), ONES);
+    }
+    subject.ask("unmap 0").unwrap();
+    assert!(link.is_closed());
+    assert!(subject.end().success());
+}
+
 #[test]
 fn many_windows_come_and_go() {
     let switch = Switch::new();
