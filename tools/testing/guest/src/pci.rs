@@ -4,6 +4,7 @@
 //! Mapping a BAR while a kernel driver owns it needs `iomem=relaxed` on stock kernels (IO_STRICT_DEVMEM).
 
 use std::fs;
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
@@ -130,28 +131,24 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `size` bytes of a file.
+    /// Maps the first `size` bytes of the file at `path`.
     pub fn open(path: PathBuf, size: u64) -> Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
+        Self::of(&file, size).with_context(|| format!("cannot map {}", path.display()))
+    }
+
+    /// Maps the first `size` bytes of an open file.
+    pub fn of(file: &File, size: u64) -> Result<Self> {
         let size = usize::try_from(size)?;
         let length = NonZeroUsize::new(size).context("nothing to map")?;
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: No address is asked for, so no mapping of this process is replaced; the new one is owned by the value
         // that is returned.
-        let start = unsafe {
-            mmap(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                &file,
-                0,
-            )
-        }
-        .with_context(|| format!("cannot map {}", path.display()))?;
+        let start = unsafe { mmap(None, length, prot, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Self {
             start: start.cast(),
             size,

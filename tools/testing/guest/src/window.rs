@@ -10,6 +10,9 @@ use crate::idt::Window;
 use crate::number;
 use crate::pci::Mapping;
 
+/// Reads that `hammer` makes at most for each right one.
+const TRIES: u64 = 100;
+
 /// Values that `hammer` saw.
 #[derive(Debug, Default, Serialize)]
 struct Hammered {
@@ -183,8 +186,8 @@ impl Command {
                 let expect = u32::try_from(expect)?;
                 let mut seen = Hammered::default();
                 let start = std::time::Instant::now();
-                // Twice as many tries as wanted, so that a window where nobody answers ends too.
-                for _ in 0..count.saturating_mul(2) {
+                // More tries than wanted, and an end where nobody ever answers.
+                for _ in 0..count.saturating_mul(TRIES) {
                     match map.read::<u32>(at)? {
                         value if value == expect => seen.right += 1,
                         u32::MAX => seen.all_ones += 1,

@@ -96,10 +96,14 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Windows of 16 MiB: slots of 1 MiB, which dma_alloc_coherent can always give (the driver takes whole slots only).
-fn describe(builder: Builder, _: Setting) -> Builder {
+/// Slots of 1 MiB, which dma_alloc_coherent can always give (the driver takes whole slots only).
+fn describe(builder: Builder, setting: Setting) -> Builder {
+    let aperture = match setting.lut {
+        LutMode::Lut12 => "16M",
+        LutMode::Lut24Direct => "32M",
+    };
     guest::install(builder)
-        .aperture("16M")
+        .aperture(aperture)
         .cmdline("iomem=relaxed")
 }
 

@@ -83,8 +83,8 @@ fn killed(context: &mut Context<'_>) -> Result<()> {
             |cluster| {
                 let node = cluster.node(node);
                 // The link to the switch is down, and the port above takes the function away as it does on any loss of
-            // its link (QEMU's does not by itself): the driver says so.
-            node.unplug_ntb(0)?;
+                // its link (QEMU's does not by itself): the driver says so.
+                node.unplug_ntb(0)?;
                 node.wait_log("IDT NTB device is removed", NOTICE)?;
                 node.wait_for(
                     &format!("test ! -e /sys/bus/pci/devices/{function}"),
