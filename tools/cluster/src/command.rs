@@ -136,6 +136,7 @@ impl Command {
             .open(Request::Exec(self.exec), Flow::Taken)
             .map_err(lost)?;
         Ok(Conversation {
+            node: self.node,
             stream,
             machine,
             title: self.title,
@@ -293,6 +294,7 @@ impl Job {
 /// A command on a terminal in a node. Dropping it kills the command.
 #[derive(Debug)]
 pub struct Conversation {
+    node: usize,
     stream: Stream,
     machine: Arc<Machine>,
     title: String,
@@ -318,10 +320,10 @@ impl Conversation {
     ///
     /// # Errors
     /// An unreachable node, or a command that cannot be started.
-    pub fn status(&self, node: usize) -> Result<Status, Error> {
+    pub fn status(&self) -> Result<Status, Error> {
         let end = self.stream.look(|state| state.end.clone()).flatten();
         let end = end.unwrap_or_else(|| End::Lost("its stream is gone".to_owned()));
-        status(&end).ok_or_else(|| error(&self.machine, node, &self.title, end))
+        status(&end).ok_or_else(|| error(&self.machine, self.node, &self.title, end))
     }
 
     /// Types these bytes.

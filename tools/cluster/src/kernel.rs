@@ -54,9 +54,16 @@ impl KernelFiles {
         modules.read_order(&read(&folder.join("modules.order"))?);
         modules.read_builtin(&read(&folder.join("modules.builtin"))?);
         modules.add_folder(&folder.join("modules"))?;
-        let own = cache.join("modules").join(kernel.name());
-        if own.is_dir() {
-            modules.add_folder(&own)?;
+        // Our own modules, a folder for each M= directory that was built for this kernel.
+        if let Ok(folders) = fs::read_dir(cache.join("modules").join(kernel.name())) {
+            for folder in folders.flatten().map(|entry| entry.path()) {
+                let hidden = folder
+                    .file_name()
+                    .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+                if folder.is_dir() && !hidden {
+                    modules.add_folder(&folder)?;
+                }
+            }
         }
         Ok(KernelFiles {
             image,

@@ -5,6 +5,10 @@
 //! what is queued. So neither a node that takes nothing nor a stream that nobody reads holds up the others. All state
 //! is in one table behind one lock; whoever waits for a stream waits on the table's condition variable.
 
+mod stream;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,49 +18,14 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use skiff_agent::frame::{self, Decoder};
-use skiff_agent::message::{self, Exit, Packet, Reply, Request, CONTROL, VERSION, WINDOW};
+use skiff_agent::message::{self, Packet, Reply, Request, CONTROL, VERSION, WINDOW};
 
+use self::stream::StreamState;
+pub(crate) use self::stream::{End, Flow, Stream};
 use crate::klog::KernelLog;
 
 /// A command that writes more than this (in bytes) without anybody taking it is ended.
 const MOST_OUTPUT: usize = 256 << 20;
-
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Its command did.
-    Exited(Exit),
-    /// Its file has been transferred.
-    Done,
-    /// The agent refused.
-    Failed(String),
-    /// The node was reset or is gone.
-    Lost(String),
-}
-
-/// Who lets the agent send more of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// The reader, at once: everything is collected.
-    Collect,
-    /// The taker of the data, by taking it.
-    Taken,
-}
-
-/// What is known about a stream.
-#[derive(Debug)]
-pub(crate) struct StreamState {
-    flow: Flow,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
-    /// Process id of its command once it runs.
-    pub(crate) started: Option<i32>,
-    /// Mode of its file once it is open.
-    pub(crate) file_mode: Option<u32>,
-    /// Bytes that may be sent to the agent.
-    pub(crate) credit: u32,
-    pub(crate) end: Option<End>,
-}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -128,6 +97,10 @@ impl Link {
                         shared.handle(packet);
                     }
                 }
+                tracing::debug!(
+                    skipped = decoder.skipped(),
+                    "the agent\'s connection closed"
+                );
                 if let Some(shared) = reader.upgrade() {
                     shared.lose("its agent's connection closed");
                 }
@@ -325,259 +298,5 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-    }
-}
-
-/// One stream. Dropping it makes the agent end its command or forget its file.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    link: Link,
-    session: u64,
-    id: u32,
-}
-
-impl Stream {
-    /// Sends something that takes no credit.
-    pub(crate) fn send(&self, request: Request) {
-        self.link.shared.send(self.session, self.id, request);
-    }
-
-    /// Waits until `look` finds something in the stream's state.
-    pub(crate) fn wait<T>(
-        &self,
-        limit: Duration,
-        mut look: impl FnMut(&mut StreamState) -> Option<T>,
-    ) -> Result<T, WaitError> {
-        self.link.shared.wait(limit, |table| {
-            table.streams.get_mut(&self.id).and_then(&mut look)
-        })
-    }
-
-    /// Looks at the stream's state as it is.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut StreamState) -> T) -> Option<T> {
-        self.link.shared.table().streams.get_mut(&self.id).map(look)
-    }
-
-    /// Sends data as far as the agent takes it; waits at most `limit` for each chunk to be taken.
-    ///
-    /// Returns early, without an error, when the stream has ended.
-    pub(crate) fn send_data(&self, mut bytes: &[u8], limit: Duration) -> Result<(), WaitError> {
-        while !bytes.is_empty() {
-            let room = self.wait(limit, |state| match state {
-                StreamState { end: Some(_), .. } => Some(0),
-                StreamState { credit: 0, .. } => None,
-                state => {
-                    let most = message::CHUNK.min(state.credit as usize).min(bytes.len());
-                    // At most `credit`, so it fits.
-                    state.credit -= u32::try_from(most).unwrap_or(state.credit);
-                    Some(most)
-                }
-            })?;
-            if room == 0 {
-                return Ok(());
-            }
-            let (chunk, rest) = bytes.split_at(room);
-            self.send(Request::Data(chunk.to_vec()));
-            bytes = rest;
-        }
-        Ok(())
-    }
-
-    /// Waits for data or the end of a [`Flow::Taken`] stream; nothing means the end. Lets the agent send more.
-    pub(crate) fn take(&self, limit: Duration) -> Result<(Vec<u8>, Vec<u8>), WaitError> {
-        let (stdout, stderr) = self.wait(limit, |state| {
-            let some = !state.stdout.is_empty() || !state.stderr.is_empty() || state.end.is_some();
-            some.then(|| {
-                (
-                    std::mem::take(&mut state.stdout),
-                    std::mem::take(&mut state.stderr),
-                )
-            })
-        })?;
-        if let Ok(taken @ 1..) = u32::try_from(stdout.len().saturating_add(stderr.len())) {
-            self.send(Request::Credit(taken));
-        }
-        Ok((stdout, stderr))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let state = self.link.shared.table().streams.remove(&self.id);
-        if state.is_some_and(|state| state.end.is_none()) {
-            self.send(Request::Close);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    /// The agent's end of a connection.
-    struct Agent {
-        connection: UnixStream,
-        decoder: Decoder,
-        session: u64,
-    }
-
-    impl Agent {
-        fn send(&mut self, stream: u32, body: Reply) {
-            let frame = frame::encode(&Packet {
-                session: self.session,
-                stream,
-                body,
-            })
-            .unwrap();
-            self.connection.write_all(&frame).unwrap();
-        }
-
-        fn receive(&mut self) -> Packet<Request> {
-            let mut buffer = [0; 4096];
-            loop {
-                if let Some(packet) = self.decoder.next_value() {
-                    return packet;
-                }
-                let length = self.connection.read(&mut buffer).unwrap();
-                assert_ne!(length, 0);
-                self.decoder.push(&buffer[..length]);
-            }
-        }
-    }
-
-    fn connected() -> (Link, Agent) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let link = Link::new(ours, Arc::default()).unwrap();
-        let mut agent = Agent {
-            connection: theirs,
-            decoder: Decoder::new(),
-            session: 5,
-        };
-        assert_eq!(agent.receive().body, Request::Hello);
-        agent.send(CONTROL, Reply::Hello { version: VERSION });
-        link.wait_session(0, LIMIT).unwrap();
-        (link, agent)
-    }
-
-    fn get() -> Request {
-        Request::Get {
-            path: "/x".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_file_comes_in_pieces() {
-        let (link, mut agent) = connected();
-        let stream = link.open(get(), Flow::Taken).unwrap();
-        let request = agent.receive();
-        assert_eq!((request.session, &request.body), (5, &get()));
-        agent.send(
-            request.stream,
-            Reply::Data {
-                from: message::Stream::Stdout,
-                bytes: vec![1; 10],
-            },
-        );
-        assert_eq!(stream.take(LIMIT).unwrap().0, [1; 10]);
-        assert_eq!(agent.receive().body, Request::Credit(10));
-        agent.send(request.stream, Reply::Done);
-        assert!(stream.take(LIMIT).unwrap().0.is_empty());
-        assert_eq!(
-            stream.look(|state| state.end.clone()),
-            Some(Some(End::Done))
-        );
-    }
-
-    #[test]
-    fn data_waits_for_credit() {
-        let (link, mut agent) = connected();
-        let stream = link.open(get(), Flow::Taken).unwrap();
-        let id = agent.receive().stream;
-        let all = vec![7; WINDOW as usize];
-        stream.send_data(&all, LIMIT).unwrap();
-        assert_eq!(
-            stream.send_data(&[8], Duration::from_millis(10)),
-            Err(WaitError::Timeout)
-        );
-        agent.send(id, Reply::Credit(1));
-        stream.send_data(&[9], LIMIT).unwrap();
-        let mut got = Vec::new();
-        while got.len() <= all.len() {
-            match agent.receive().body {
-                Request::Data(bytes) => got.extend(bytes),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(got.split_last(), Some((&9, &all[..])));
-    }
-
-    #[test]
-    fn a_new_agent_ends_the_streams_of_the_old_one() {
-        let (link, mut agent) = connected();
-        let stream = link.open(get(), Flow::Taken).unwrap();
-        let id = agent.receive().stream;
-        agent.session = 6;
-        agent.send(CONTROL, Reply::Hello { version: VERSION });
-        link.wait_session(1, LIMIT).unwrap();
-        assert!(matches!(
-            stream.look(|state| state.end.clone()),
-            Some(Some(End::Lost(_)))
-        ));
-        // What the old one still had under way is dropped.
-        agent.session = 5;
-        agent.send(id, Reply::Done);
-        drop(stream);
-        let next = link.open(get(), Flow::Taken).unwrap();
-        assert_eq!(agent.receive().session, 6);
-        assert_eq!(next.look(|state| state.end.clone()), Some(None));
-    }
-
-    #[test]
-    fn a_closed_connection_ends_every_wait() {
-        let (link, agent) = connected();
-        let stream = link.open(get(), Flow::Taken).unwrap();
-        drop(agent);
-        assert!(
-            stream.take(LIMIT).is_ok_and(|(data, _)| data.is_empty())
-                || stream.take(LIMIT).is_err()
-        );
-        assert!(matches!(
-            link.wait_session(1, LIMIT),
-            Err(WaitError::Lost(_))
-        ));
-        assert!(matches!(
-            link.open(get(), Flow::Taken),
-            Err(WaitError::Lost(_))
-        ));
-    }
-
-    #[test]
-    fn dropping_a_stream_tells_the_agent() {
-        let (link, mut agent) = connected();
-        drop(link.open(get(), Flow::Taken).unwrap());
-        assert_eq!(agent.receive().body, get());
-        assert_eq!(agent.receive().body, Request::Close);
-    }
-
-    #[test]
-    fn another_protocol_version_is_refused() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let link = Link::new(ours, Arc::default()).unwrap();
-        let mut agent = Agent {
-            connection: theirs,
-            decoder: Decoder::new(),
-            session: 5,
-        };
-        agent.send(
-            CONTROL,
-            Reply::Hello {
-                version: VERSION + 1,
-            },
-        );
-        assert!(
-            matches!(link.wait_session(0, LIMIT), Err(WaitError::Lost(why)) if why.contains("version"))
-        );
     }
 }

@@ -47,6 +47,28 @@ pub(crate) fn function_ids(adapter: usize, layout: Layout) -> Vec<String> {
     }
 }
 
+/// The id of the memory behind an adapter's companion function, if it has one.
+pub(crate) fn window_memory_id(adapter: usize, layout: Layout) -> Option<String> {
+    (layout == Layout::Companion).then(|| format!("ntbwin{adapter}"))
+}
+
+/// What `object-add` is told for that memory.
+pub(crate) fn window_memory(
+    spec: &NodeSpec,
+    adapter: usize,
+    port: u8,
+    run_dir: &Path,
+) -> Option<Value> {
+    let id = window_memory_id(adapter, spec.layout)?;
+    Some(json!({
+        "qom-type": "memory-backend-file",
+        "id": id,
+        "size": spec.aperture,
+        "share": true,
+        "mem-path": run_dir.join(format!("ntbwin-port{port}")),
+    }))
+}
+
 /// What `device_add` is told for the functions of an adapter, function 0 last: with it the guest sees the slot.
 pub(crate) fn functions(spec: &NodeSpec, adapter: usize, port: u8, run_dir: &Path) -> Vec<Value> {
     let ids = function_ids(adapter, spec.layout);
@@ -67,7 +89,7 @@ pub(crate) fn functions(spec: &NodeSpec, adapter: usize, port: u8, run_dir: &Pat
             "bus": bus,
             "addr": "0x0.0x1",
             "multifunction": true,
-            "memdev": format!("ntbwin{adapter}"),
+            "memdev": window_memory_id(adapter, spec.layout),
         })
     });
     window.into_iter().chain([bridge]).collect()
@@ -83,6 +105,8 @@ pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
         "log_buf_len=1M".to_owned(),
         // Nor may the guest doubt it later, when emulated clocks stumble on a loaded host.
         format!("tsc_early_khz={} tsc=reliable", tsc::khz()),
+        // Nor may it give up at boot because too few timer ticks came while the host was busy.
+        "no_timer_check".to_owned(),
         "panic=0".to_owned(),
     ];
     if !kernel_needs.is_empty() {
@@ -161,16 +185,8 @@ pub(crate) fn arguments(
             "-device",
             &format!("pcie-root-port,id=ntbport{adapter},addr={slot:#x},chassis={slot},slot={slot},pref64-reserve=4G"),
         ]);
-        if spec.layout == Layout::Companion {
-            let path = files.run_dir.join(format!("ntbwin-port{port}"));
-            let size = &spec.aperture;
-            let path = path.display();
-            add(&[
-                "-object",
-                &format!(
-                    "memory-backend-file,id=ntbwin{adapter},size={size},share=on,mem-path={path}"
-                ),
-            ]);
+        if let Some(memory) = window_memory(spec, adapter, *port, files.run_dir) {
+            add(&["-object", &memory.to_string()]);
         }
         for function in functions(spec, adapter, *port, files.run_dir) {
             add(&["-device", &function.to_string()]);
@@ -220,6 +236,11 @@ mod tests {
         assert_eq!(functions[0]["addr"], "0x0.0x1");
         assert_eq!(functions[1]["addr"], "0x0.0x0");
         assert_eq!(functions[1]["socket"]["path"], "/run/x/port1.sock");
+        let memory = window_memory(spec, 0, 1, "/run/x".as_ref()).unwrap();
+        assert_eq!(
+            (&memory["id"], &memory["size"]),
+            (&functions[0]["memdev"], &json!(1_u64 << 30))
+        );
     }
 
     #[test]

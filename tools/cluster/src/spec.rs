@@ -24,8 +24,8 @@ pub(crate) struct NodeSpec {
     pub(crate) iommu: Iommu,
     pub(crate) layout: Layout,
     pub(crate) windows: WindowMode,
-    /// Size of the memory window as the switch's command line takes it.
-    pub(crate) aperture: String,
+    /// Bytes of the memory window.
+    pub(crate) aperture: u64,
     pub(crate) boot_limit: Duration,
     pub(crate) ports: Vec<u8>,
     pub(crate) qemu_args: Vec<String>,
@@ -36,6 +36,26 @@ pub(crate) struct NodeSpec {
 /// A regular expression, or what is wrong with it.
 pub(crate) fn pattern(text: &str) -> Result<Regex, Error> {
     Regex::new(text).map_err(|error| Error::Config(format!("bad pattern: {error}")))
+}
+
+/// A size in bytes, or in powers of 1024 with K, M or G behind it.
+fn bytes(text: &str) -> Result<u64, Error> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => 64,
+    };
+    let number = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1_u64.checked_shl(shift)?));
+    number.ok_or_else(|| Error::Config(format!("{text:?} is no size such as 64M")))
 }
 
 /// Every node of the description, in order.
@@ -95,7 +115,7 @@ pub(crate) fn resolve(builder: &Builder) -> Result<Vec<NodeSpec>, Error> {
             iommu: last(&all, |node| node.iommu).unwrap_or(Iommu::Off),
             layout: builder.layout,
             windows: builder.windows,
-            aperture: builder.aperture.clone(),
+            aperture: bytes(&builder.aperture)?,
             boot_limit: last(&all, |node| node.boot_limit).unwrap_or(Duration::from_secs(limit)),
             ports: own,
             qemu_args: all.iter().flat_map(|node| node.qemu_args.clone()).collect(),
@@ -170,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_units() {
+        for (text, size) in [
+            ("4096", 4096),
+            ("16k", 16 << 10),
+            ("64M", 64 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(bytes(text).unwrap(), size);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let builder = Cluster::builder;
         for (wrong, word) in [
@@ -178,6 +210,8 @@ mod tests {
             (builder().nodes(5).adapters(2), "8 ports"),
             (builder().node(2, |node| node), "node 2"),
             (builder().memory_mib(4096), "2048"),
+            (builder().aperture("1T"), "no size"),
+            (builder().aperture("99999999999G"), "no size"),
             (builder().expect_log("(", crate::Occurs::Allowed), "pattern"),
             (
                 builder()

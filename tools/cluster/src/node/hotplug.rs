@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Takes a node's adapters out and puts them back while it runs. QEMU knows what is plugged; nothing is kept here.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::Node;
-use crate::qemu::{function_ids, functions, root_port_address};
+use crate::qemu::{function_ids, functions, root_port_address, window_memory, window_memory_id};
 use crate::Error;
 
 /// The guest's part in it takes well under a second when nothing is wrong.
@@ -28,6 +27,10 @@ impl Node {
         for id in &ids {
             machine.wait_deleted(id, LIMIT)?;
         }
+        // QEMU 11 aborts when a function is plugged onto memory that another one had.
+        if let Some(memory) = window_memory_id(adapter, self.spec.layout) {
+            machine.monitor("object-del", json!({ "id": memory }))?;
+        }
         Ok(())
     }
 
@@ -38,7 +41,11 @@ impl Node {
     pub fn plug_ntb(&self, adapter: usize) -> Result<(), Error> {
         let port = self.adapter_port(adapter)?;
         let machine = self.machine()?;
-        for function in functions(&self.spec, adapter, port, Path::new(&self.image.run_dir)) {
+        let run_dir = &self.image.run_dir;
+        if let Some(memory) = window_memory(&self.spec, adapter, port, run_dir) {
+            machine.monitor("object-add", memory)?;
+        }
+        for function in functions(&self.spec, adapter, port, run_dir) {
             machine.monitor("device_add", function)?;
         }
         self.wait_for(&list(adapter), LIMIT).map(drop)

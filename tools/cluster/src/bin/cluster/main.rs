@@ -124,10 +124,11 @@ fn start(description: describe::Description) -> Result<Cluster, Failure> {
 }
 
 fn up(description: describe::Description) -> Result<ExitCode, Failure> {
+    let limit = description.limit();
     let cluster = Arc::new(start(description)?);
     server::start(&cluster)?;
     print!("{}", screen::nodes(&cluster));
-    let failures = prompt::converse(&cluster)?;
+    let failures = prompt::converse(&cluster, limit)?;
     let clean = finish(&cluster);
     Ok(if failures == 0 && clean {
         ExitCode::SUCCESS

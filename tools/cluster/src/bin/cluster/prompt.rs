@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use ntb_switch::control::LinkState;
@@ -143,21 +144,21 @@ fn parse(line: &str) -> Result<Option<Command>, clap::Error> {
     Ok(Some(command))
 }
 
-/// Reads and carries out commands to the end; returns how many of a script's commands failed.
+/// Reads and carries out commands to the end, each shell line within `limit`; returns how many of a script's commands failed.
 ///
 /// # Errors
 /// When standard input cannot be read.
-pub fn converse(cluster: &Cluster) -> Result<usize, Failure> {
+pub fn converse(cluster: &Cluster, limit: Duration) -> Result<usize, Failure> {
     if io::stdin().is_terminal() {
         println!(
             "`help` lists the commands, `shell 0` gives a shell on node 0, ^D ends everything"
         );
-        converse_with_person(cluster)?;
+        converse_with_person(cluster, limit)?;
         return Ok(0);
     }
     let mut failures = 0;
     for line in io::stdin().lock().lines() {
-        match obey(cluster, &line?) {
+        match obey(cluster, &line?, limit) {
             Ok(Next::Go) => {}
             Ok(Next::Stop) => break,
             Err(error) => {
@@ -169,13 +170,13 @@ pub fn converse(cluster: &Cluster) -> Result<usize, Failure> {
     Ok(failures)
 }
 
-fn converse_with_person(cluster: &Cluster) -> Result<(), Failure> {
+fn converse_with_person(cluster: &Cluster, limit: Duration) -> Result<(), Failure> {
     let mut editor = rustyline::DefaultEditor::new()?;
     loop {
         match editor.readline("cluster> ") {
             Ok(line) => {
                 editor.add_history_entry(&line)?;
-                match obey(cluster, &line) {
+                match obey(cluster, &line, limit) {
                     Ok(Next::Go) => {}
                     Ok(Next::Stop) => return Ok(()),
                     Err(error) => eprintln!("{error}"),
@@ -192,10 +193,10 @@ enum Next {
     Stop,
 }
 
-fn obey(cluster: &Cluster, line: &str) -> Result<Next, Failure> {
+fn obey(cluster: &Cluster, line: &str, limit: Duration) -> Result<Next, Failure> {
     match parse(line) {
         Ok(Some(Command::Quit)) => return Ok(Next::Stop),
-        Ok(Some(command)) => act(cluster, command)?,
+        Ok(Some(command)) => act(cluster, command, limit)?,
         Ok(None) => {}
         Err(error) if !error.use_stderr() => print!("{error}"),
         Err(error) => return Err(error.to_string().trim_end().to_owned().into()),
@@ -218,7 +219,7 @@ fn select(cluster: &Cluster, nodes: Nodes) -> Result<Vec<&Node>, Failure> {
     }
 }
 
-fn act(cluster: &Cluster, command: Command) -> Result<(), Failure> {
+fn act(cluster: &Cluster, command: Command, limit: Duration) -> Result<(), Failure> {
     let node = |index| find(cluster, index);
     match command {
         Command::Shell { node: index } => {
@@ -229,7 +230,7 @@ fn act(cluster: &Cluster, command: Command) -> Result<(), Failure> {
             let nodes = select(cluster, nodes)?;
             let mut worst = None;
             for node in &nodes {
-                let output = node.run(&line.join(" "))?;
+                let output = node.shell(&line.join(" ")).timeout(limit).run()?;
                 print!("{}", screen::output(&output, nodes.len()));
                 worst = Some(output.status)
                     .filter(|status| !status.success())

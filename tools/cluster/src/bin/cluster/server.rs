@@ -103,7 +103,7 @@ fn shell(
             .map_err(|_| "the keyboard's thread panicked")?;
         result?;
         typing?;
-        Ok(conversation.status(node.index())?.code())
+        Ok(conversation.status()?.code())
     })
 }
 
