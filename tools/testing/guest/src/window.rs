@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Loads, stores and checks through a window of the bridge.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Subcommand;
 use serde::Serialize;
@@ -9,6 +11,9 @@ use crate::idt::Bridge;
 use crate::idt::Window;
 use crate::number;
 use crate::pci::Mapping;
+
+/// How long `hammer` leaves the other node alone when nobody answered.
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// Reads that `hammer` makes at most for each right one.
 const TRIES: u64 = 100;
@@ -190,7 +195,11 @@ impl Command {
                 for _ in 0..count.saturating_mul(TRIES) {
                     match map.read::<u32>(at)? {
                         value if value == expect => seen.right += 1,
-                        u32::MAX => seen.all_ones += 1,
+                        u32::MAX => {
+                            seen.all_ones += 1;
+                            // Where two nodes read from each other, each serves the other one only between its own reads.
+                            std::thread::sleep(PAUSE);
+                        }
                         _ => seen.wrong += 1,
                     }
                     if seen.right == count {

@@ -48,7 +48,7 @@ fn every_adapter(context: &mut Context<'_>) -> Result<()> {
                 let receiver = Tool::open(cluster.node(to.0), to.1)?;
                 sender.wait_link(receiver.port(), true)?;
                 let value =
-                    0xada0_0000 | u32::from(sender.port()) << 8 | u32::from(receiver.port());
+                    0xada0_0000 | (u32::from(sender.port()) << 8) | u32::from(receiver.port());
                 sender.send(receiver.port(), 0, value)?;
                 receiver.wait_inbox(0, true)?;
                 let (got, source) = receiver.message(0)?;

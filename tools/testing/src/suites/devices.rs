@@ -300,7 +300,7 @@ fn msi(cluster: &Cluster, node: usize) -> Result<(u64, u32)> {
     );
     ensure!(words[at / 4] & 0x0001_0000 != 0, "MSI is not enabled");
     Ok((
-        u64::from(words[at / 4 + 1]) | u64::from(words[at / 4 + 2]) << 32,
+        u64::from(words[at / 4 + 1]) | (u64::from(words[at / 4 + 2]) << 32),
         words[at / 4 + 3] & 0xffff,
     ))
 }

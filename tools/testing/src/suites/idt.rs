@@ -145,7 +145,7 @@ fn messages(context: &mut Context<'_>) -> Result<()> {
             let (from, to) = (tool(cluster, a)?, tool(cluster, b)?);
             let before = to.interrupts()?;
             for register in 0..4 {
-                let value = 0xc0de_0000 | u32::try_from(a << 8 | b << 4 | register)?;
+                let value = 0xc0de_0000 | u32::try_from((a << 8) | (b << 4) | register)?;
                 from.send(to.port(), register, value)?;
                 to.wait_inbox(register, true)?;
                 let (got, source) = to.message(register)?;
