@@ -31,6 +31,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    skiff_cluster::exit_on_signals().context("no clean end on a signal")?;
     fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let mut text = String::from("# The emulated fabric, measured\n\nMedians within one run; ratios count, times are those of one machine at one moment.\n");

@@ -106,10 +106,14 @@ pub struct Access {
     pub layout: Layout,
     /// How it is served.
     pub windows: WindowMode,
-    /// A 32-bit load.
+    /// A 32-bit load through the memory window.
     pub load: f64,
-    /// A 32-bit store.
+    /// A 32-bit store through the memory window.
     pub store: f64,
+    /// A 32-bit load through the device window, which is always trapped.
+    pub device_load: f64,
+    /// A 32-bit store through the device window.
+    pub device_store: f64,
     /// Re-programming a slot: four register writes and the new view.
     pub slot: f64,
     /// A doorbell there and one back, both sides polling.
@@ -132,50 +136,61 @@ struct DoorbellSamples {
     round_trip_ns: Vec<f64>,
 }
 
-/// Loads, stores, slots and doorbells in every layout, mapped and trapped.
+/// The set-ups there are: the companion's window is memory of QEMU and cannot be trapped.
+const SETUPS: &[(Layout, WindowMode)] = &[
+    (Layout::Chip, WindowMode::Mapped),
+    (Layout::Chip, WindowMode::Trapped),
+    (Layout::Companion, WindowMode::Mapped),
+];
+
+/// Loads, stores, slots and doorbells in every set-up.
 pub fn accesses(rounds: u32) -> Result<Vec<Access>> {
-    let mut results = Vec::new();
-    for layout in [Layout::Chip, Layout::Companion] {
-        for windows in [WindowMode::Mapped, WindowMode::Trapped] {
-            let cluster = pair().layout(layout).windows(windows).start()?;
-            let name = window(layout);
-            connect(&cluster, name)?;
-            let node = cluster.node(0);
-            let single: AccessSamples =
-                guest::json(node, &format!("bench access {name} 0 --rounds {rounds}"))?;
-            let far = cluster.node(1).port(0);
-            let command = format!(
-                "bench reprogram {name} 1 {far} {AREA:#x} {:#x} --rounds {rounds}",
-                AREA + (1 << 20)
-            );
-            let slots: SlotSamples = guest::json(node, &command)?;
-            // Doorbell bit 4n belongs to the node at port n.
-            let (near, far) = (4 * u32::from(node.port(0)), 4 * u32::from(far));
-            let echo = cluster
-                .node(1)
-                .shell(&format!(
-                    "{} bench doorbell {near} {far} --echo --rounds {rounds}",
-                    guest::PATH
-                ))
-                .timeout(Duration::from_secs(300))
-                .spawn()?;
-            let doorbells: DoorbellSamples = guest::json(
-                node,
-                &format!("bench doorbell {far} {near} --rounds {rounds}"),
-            )?;
-            echo.wait()?.check()?;
-            results.push(Access {
-                layout,
-                windows,
-                load: median(single.load_ns),
-                store: median(single.store_ns),
-                slot: median(slots.slot_ns),
-                doorbell: median(doorbells.round_trip_ns),
-            });
-            cluster.stop()?;
-        }
-    }
-    Ok(results)
+    SETUPS
+        .iter()
+        .map(|(layout, windows)| access(*layout, *windows, rounds))
+        .collect()
+}
+
+fn access(layout: Layout, windows: WindowMode, rounds: u32) -> Result<Access> {
+    let cluster = pair().layout(layout).windows(windows).start()?;
+    let name = window(layout);
+    connect(&cluster, name)?;
+    let node = cluster.node(0);
+    let far = cluster.node(1).port(0);
+    guest::run(node, &format!("slot device 0 {far} {AREA:#x}"))?;
+    let memory: AccessSamples =
+        guest::json(node, &format!("bench access {name} 0 --rounds {rounds}"))?;
+    let device: AccessSamples =
+        guest::json(node, &format!("bench access device 0 --rounds {rounds}"))?;
+    let second = AREA + (1 << 20);
+    let command = format!("bench reprogram {name} 1 {far} {AREA:#x} {second:#x} --rounds {rounds}");
+    let slots: SlotSamples = guest::json(node, &command)?;
+    // Doorbell bit 4n belongs to the node at port n.
+    let (near, far) = (4 * u32::from(node.port(0)), 4 * u32::from(far));
+    let echo = cluster
+        .node(1)
+        .shell(&format!(
+            "{} bench doorbell {near} {far} --echo --rounds {rounds}",
+            guest::PATH
+        ))
+        .timeout(Duration::from_secs(300))
+        .spawn()?;
+    let doorbells: DoorbellSamples = guest::json(
+        node,
+        &format!("bench doorbell {far} {near} --rounds {rounds}"),
+    )?;
+    echo.wait()?.check()?;
+    cluster.stop()?;
+    Ok(Access {
+        layout,
+        windows,
+        load: median(memory.load_ns),
+        store: median(memory.store_ns),
+        device_load: median(device.load_ns),
+        device_store: median(device.store_ns),
+        slot: median(slots.slot_ns),
+        doorbell: median(doorbells.round_trip_ns),
+    })
 }
 
 /// How long a cluster takes until all its agents answer.

@@ -43,6 +43,10 @@ struct Run {
 }
 
 fn main() -> ExitCode {
+    if let Err(cause) = skiff_cluster::exit_on_signals() {
+        eprintln!("skiff-test: no clean end on a signal: {cause}");
+        return ExitCode::FAILURE;
+    }
     let result = match Arguments::parse().command {
         Command::Demo => demo::run().map(|()| true),
         Command::Run(run) => run.run(),

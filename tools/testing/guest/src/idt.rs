@@ -117,14 +117,15 @@ impl Bridge {
         self.write(
             NTMTBLDATA,
             NTMTBLDATA_VALID
-                | requester << NTMTBLDATA_REQID_SHIFT
-                | u32::from(partition) << NTMTBLDATA_PART_SHIFT,
+                | (requester << NTMTBLDATA_REQID_SHIFT)
+                | (u32::from(partition) << NTMTBLDATA_PART_SHIFT),
         )
     }
 
-    /// Programs or clears entry `index` of a window's lookup table. The write of LUTUDATA is what takes effect.
+    /// Programs or clears entry `index` of a window's lookup table. The write of LUTUDATA is what takes effect;
+    /// a read pushes it, for registers may be posted, and accesses of another function would overtake it.
     pub fn set_slot(&self, window: Window, index: u32, target: Option<Target>) -> Result<()> {
-        self.write(LUTOFFSET, index | window.lut_bar() << LUTOFFSET_BAR_SHIFT)?;
+        self.write(LUTOFFSET, index | (window.lut_bar() << LUTOFFSET_BAR_SHIFT))?;
         let address = target.map_or(0, |t| t.address);
         // CAST: The two halves of a 64-bit address.
         self.write(LUTLDATA, address as u32)?;
@@ -132,7 +133,8 @@ impl Bridge {
         self.write(
             LUTUDATA,
             target.map_or(0, |t| LUTUDATA_VALID | u32::from(t.partition)),
-        )
+        )?;
+        self.read(LUTUDATA).map(drop)
     }
 
     /// Sets entry `index` of the interrupt allow table: peers may write this message, or none.
