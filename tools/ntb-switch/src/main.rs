@@ -2,7 +2,7 @@
 //! `ntb-switch`: runs an emulated NTB switch until it gets SIGTERM or SIGINT, its standard input closes, or the control
 //! socket says so.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -227,6 +227,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
