@@ -12,6 +12,7 @@ NODES ?= 2
 CLUSTER_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_SECONDS ?= 60
 
 .PHONY: help
 help: ## Show this list
@@ -37,14 +38,20 @@ test: ## All tests: checks, host tests, cluster tests on the stock and debug ker
 soak: ## The same tests with large numbers
 	@scripts/setup
 	@$(IN_ROOT) scripts/build-tools
+	@$(IN_ROOT) scripts/fuzz 3600
 	@$(IN_ROOT) scripts/tool skiff-test run --soak $(TEST_ARGS)
 
+.PHONY: fuzz
+fuzz: ## Feed random bytes to the switch, FUZZ_SECONDS (60) a target
+	@scripts/setup root
+	@$(IN_ROOT) scripts/fuzz $(FUZZ_SECONDS)
+
 .PHONY: bench
-bench: ## Measure; Markdown and SVG in bench-results/
+bench: ## Measure; Markdown and SVG in out/bench/
 	@scripts/setup root
 	@scripts/setup kernel stock
 	@$(IN_ROOT) scripts/build-tools
-	@$(IN_ROOT) scripts/tool skiff-bench --out bench-results $(BENCH_ARGS)
+	@$(IN_ROOT) scripts/tool skiff-bench --out out/bench $(BENCH_ARGS)
 
 .PHONY: cluster
 cluster: ## An interactive cluster: make cluster NODES=3
@@ -67,7 +74,7 @@ shell: ## A shell in the Debian 13 root
 
 .PHONY: clean
 clean: ## Remove what was built from this tree; keep the root and the kernels
-	rm -rf bench-results $${SKIFF_CACHE:-.cache}/target $${SKIFF_CACHE:-.cache}/modules
+	rm -rf out $${SKIFF_CACHE:-.cache}/target $${SKIFF_CACHE:-.cache}/modules
 
 .PHONY: distclean
 distclean: clean ## Remove the cache too

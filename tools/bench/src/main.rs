@@ -22,7 +22,7 @@ use clap::Parser;
 )]
 struct Arguments {
     /// Folder for the results.
-    #[arg(long, default_value = "bench-results")]
+    #[arg(long, default_value = "out/bench")]
     out: PathBuf,
     /// Samples of each figure.
     #[arg(long, default_value_t = 9)]
