@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 100)]
     read_timeout: u64,
     /// How long a re-mapping helper may take to confirm a change, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 100)]
+    #[arg(long, value_name = "MS", default_value_t = 500)]
     helper_timeout: u64,
 }
 
@@ -260,8 +260,8 @@ mod tests {
         assert_eq!(config.ports[1].config.device_aperture, 64 << 20);
         assert_eq!(config.ports[1].mode, WindowMode::Mapped);
         assert_eq!(config.protection, Protection::Open);
-        assert_eq!(config.read_timeout, ServerConfig::TIMEOUT);
-        assert_eq!(config.helper_timeout, ServerConfig::TIMEOUT);
+        assert_eq!(config.read_timeout, ServerConfig::READ_TIMEOUT);
+        assert_eq!(config.helper_timeout, ServerConfig::HELPER_TIMEOUT);
     }
 
     #[test]

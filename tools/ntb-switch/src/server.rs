@@ -79,8 +79,11 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Time-outs as the chip would have them, roughly: long enough for a busy node, short enough for who waits.
-    pub const TIMEOUT: Duration = Duration::from_millis(100);
+    /// How long a read waits, roughly as on the chip: long enough for a busy node, short enough for who waits.
+    pub const READ_TIMEOUT: Duration = Duration::from_millis(100);
+    /// How long an update of a window waits. On a loaded machine a helper has been seen to take 53 ms, and giving one up
+    /// takes its port's link down.
+    pub const HELPER_TIMEOUT: Duration = Duration::from_millis(500);
 }
 
 /// Why a switch could not be started.

@@ -17,7 +17,7 @@ fn a_nodes_memory_can_be_read_written_and_summed_up() {
     // More than one request moves: the first part shows at another place of the address space, too.
     b.map(RAM, RAM, 0, &b.ram).unwrap();
     let data: Vec<u8> = (0..MAX_TRANSFER + 5000)
-        .map(|n| (n * n >> 3) as u8)
+        .map(|n| ((n * n) >> 3) as u8)
         .collect();
     let len = data.len() as u64;
     let addr = 2 * RAM - len;

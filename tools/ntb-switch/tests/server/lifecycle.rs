@@ -168,7 +168,7 @@ fn a_delayed_message_arrives_later() {
         .unwrap();
     let start = std::time::Instant::now();
     a.set_register(OUTMSG0, 0xabcd);
-    wait_until("the message", || b.register(MSGSTS) >> 16 & 1 == 1);
+    wait_until("the message", || (b.register(MSGSTS) >> 16) & 1 == 1);
     assert!(start.elapsed() >= std::time::Duration::from_millis(50));
     assert_eq!(b.register(INMSG0), 0xabcd);
     fabric
@@ -214,8 +214,8 @@ fn a_folder_belongs_to_one_switch() {
         run_dir: fabric.dir.path().into(),
         ports: Vec::new(),
         protection: ntb_switch::model::Protection::Open,
-        read_timeout: ServerConfig::TIMEOUT,
-        helper_timeout: ServerConfig::TIMEOUT,
+        read_timeout: ServerConfig::READ_TIMEOUT,
+        helper_timeout: ServerConfig::READ_TIMEOUT,
     };
     assert!(matches!(Server::start(&config), Err(StartError::Config(_))));
     let settings = ntb_switch::server::PortSettings {

@@ -227,11 +227,10 @@ fn receive(socket: &OwnedFd, packet: &mut [u8]) -> (usize, Vec<OwnedFd>) {
     let mut files = Vec::new();
     for control in message.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel has just made these descriptors for this process, and nobody else knows them.
-            files.extend(
-                raw.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
+            files.extend(raw.into_iter().map(|fd| {
+                // SAFETY: the kernel has just made this descriptor for this process, and nobody else knows it.
+                unsafe { OwnedFd::from_raw_fd(fd) }
+            }));
         }
     }
     (message.bytes, files)

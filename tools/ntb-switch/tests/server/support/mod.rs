@@ -35,7 +35,7 @@ pub struct Fabric {
 impl Fabric {
     /// A switch with `ports` ports of one kind.
     pub fn new(ports: usize, mode: WindowMode, layout: Layout) -> Self {
-        Self::with_timeout(ports, mode, layout, ServerConfig::TIMEOUT)
+        Self::with_timeout(ports, mode, layout, ServerConfig::READ_TIMEOUT)
     }
 
     /// The same with another time-out for reads.
@@ -60,7 +60,7 @@ impl Fabric {
             ports: vec![settings; ports],
             protection: Protection::Open,
             read_timeout,
-            helper_timeout: ServerConfig::TIMEOUT,
+            helper_timeout: ServerConfig::READ_TIMEOUT,
         };
         let server = Server::start(&config).unwrap();
         let control = ControlClient::connect(dir.path().join("control.sock")).unwrap();

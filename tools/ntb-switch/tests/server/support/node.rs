@@ -202,7 +202,7 @@ impl Node {
 
     /// Points a slot of a window (BAR 2 or 4) at another port, as ntb_hw_idt does.
     pub fn program(&self, bar: u32, slot: u32, target: u32, addr: u64) {
-        self.set_entry(bar, slot, addr, 1 << 31 | target);
+        self.set_entry(bar, slot, addr, (1 << 31) | target);
     }
 
     /// Empties a slot.
@@ -211,7 +211,7 @@ impl Node {
     }
 
     fn set_entry(&self, bar: u32, slot: u32, addr: u64, upper: u32) {
-        self.set_register(0x4e0, bar << 8 | slot);
+        self.set_register(0x4e0, (bar << 8) | slot);
         self.set_register(0x4e4, addr as u32);
         self.set_register(0x4e8, (addr >> 32) as u32);
         self.set_register(0x4ec, upper);
