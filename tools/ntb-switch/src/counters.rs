@@ -117,6 +117,8 @@ counters! {
         view_updates,
         /// Pieces that those changes consisted of.
         view_pieces,
+        /// Times that the window could not show all that it should, because a process has only so many mappings.
+        view_overflows,
         /// Ranges that the node at this port made known for device access.
         dma_maps,
         /// Ranges that it took back.

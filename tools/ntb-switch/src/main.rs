@@ -194,6 +194,7 @@ impl Arguments {
             },
             read_timeout: Duration::from_millis(self.read_timeout),
             helper_timeout: Duration::from_millis(self.helper_timeout),
+            most_pieces: ServerConfig::MOST_PIECES,
         })
     }
 }

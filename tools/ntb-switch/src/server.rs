@@ -23,6 +23,7 @@ mod fabric;
 mod helper;
 mod memory;
 mod sockets;
+mod stale;
 mod state;
 mod timer;
 mod waits;
@@ -41,7 +42,7 @@ use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::unistd::ftruncate;
 
 use crate::model::{ConfigError, Layout, Port, PortConfig, Protection, Switch};
-use fabric::{Fabric, Timeouts};
+use fabric::{Fabric, Limits};
 use sockets::Sockets;
 use state::{Window, WindowFile};
 
@@ -76,6 +77,9 @@ pub struct ServerConfig {
     pub read_timeout: Duration,
     /// How long a helper may take to confirm an update.
     pub helper_timeout: Duration,
+    /// Most pieces of memory of which all mapped windows of one process together may consist; what is more reads all
+    /// ones, and is counted.
+    pub most_pieces: usize,
 }
 
 impl ServerConfig {
@@ -84,6 +88,8 @@ impl ServerConfig {
     /// How long an update of a window waits. On a loaded machine a helper has been seen to take 53 ms, and giving one up
     /// takes its port's link down.
     pub const HELPER_TIMEOUT: Duration = Duration::from_millis(500);
+    /// A little below the number of mappings that Linux gives a process (vm.max_map_count, 65,530).
+    pub const MOST_PIECES: usize = 60_000;
 }
 
 /// Why a switch could not be started.
@@ -135,12 +141,13 @@ impl Server {
         for (port, settings) in switch.ports().into_iter().zip(&config.ports) {
             windows.push(make_window(dir, port, settings, &mut files)?);
         }
-        let timeouts = Timeouts {
+        let limits = Limits {
             read: config.read_timeout,
             helper: config.helper_timeout,
+            most_pieces: config.most_pieces,
         };
         let sockets = Sockets::listen(dir, &switch.ports(), &mut files.0)?;
-        let (fabric, held) = Fabric::new(switch, windows, timeouts).map_err(io::Error::from)?;
+        let (fabric, held) = Fabric::new(switch, windows, limits).map_err(io::Error::from)?;
         held.start(Arc::downgrade(&fabric))?;
         let acceptor = sockets.start(Arc::clone(&fabric))?;
         Ok(Self {

@@ -3,6 +3,8 @@
 //!
 //! Made from routes and spaces by [`View::build`]; a plain value without references to either.
 
+use std::ops::Range;
+
 use crate::model::Bar;
 use crate::model::Port;
 use crate::model::Route;
@@ -92,25 +94,64 @@ impl View {
         space: impl Fn(Port) -> &'a Space,
     ) -> Self {
         let size = switch.window_size(port, bar);
-        let mut pieces = Vec::new();
-        let mut at = 0;
-        while at < size {
-            match switch.route(port, bar, at) {
-                Route::Unsupported { len, .. } => {
-                    let end = at.saturating_add(len.max(1)).min(size);
-                    at = dead_until(&mut pieces, at, end, size);
-                }
-                Route::Memory {
-                    port: target,
-                    addr,
-                    len,
-                } => {
-                    let end = at.saturating_add(len.max(1)).min(size);
-                    at = memory_until(&mut pieces, at, end, size, addr, space(target));
-                }
-            }
+        Self {
+            pieces: pieces_of(switch, port, bar, space, 0..size),
         }
-        Self { pieces }
+    }
+
+    /// Brings the pages of one part of the window up to date, as [`View::build`] would; gives what must
+    /// be re-pointed. The work is that of the part, not of the window.
+    pub fn update<'a>(
+        &mut self,
+        switch: &Switch,
+        port: Port,
+        bar: Bar,
+        space: impl Fn(Port) -> &'a Space,
+        part: Range<u64>,
+    ) -> Vec<Piece> {
+        let size = self.size();
+        let start = part.start - part.start % PAGE;
+        let end = page_up(part.end.min(size), size);
+        if start >= end {
+            return Vec::new();
+        }
+        let fresh = pieces_of(switch, port, bar, space, start..end);
+        let first = self
+            .pieces
+            .partition_point(|old| old.offset + old.len <= start);
+        let behind = self.pieces.partition_point(|old| old.offset < end);
+        let changes = changes(&self.pieces[first..behind], &fresh);
+        if !changes.is_empty() {
+            // One piece more on each side, which the new ones may continue.
+            let first = first.saturating_sub(1);
+            let behind = (behind + 1).min(self.pieces.len());
+            let mut merged = Vec::with_capacity(fresh.len() + 4);
+            let old = &self.pieces[first..behind];
+            let before = old.iter().filter_map(|piece| clip(*piece, 0..start));
+            let after = old.iter().filter_map(|piece| clip(*piece, end..size));
+            for piece in before.chain(fresh).chain(after) {
+                push(&mut merged, piece);
+            }
+            self.pieces.splice(first..behind, merged);
+        }
+        changes
+    }
+
+    /// Leaves at most `most` (at least 2) pieces: all that follow are one dead piece.
+    #[must_use]
+    pub fn limited(mut self, most: usize) -> Self {
+        if self.pieces.len() > most {
+            let size = self.size();
+            self.pieces.truncate(most.max(2) - 1);
+            let offset = self.size();
+            let rest = Piece {
+                offset,
+                len: size - offset,
+                shown: None,
+            };
+            push(&mut self.pieces, rest);
+        }
+        self
     }
 
     /// The pieces, ascending.
@@ -125,35 +166,81 @@ impl View {
 
     /// What must be re-pointed to turn `self` into `new`: only ranges that differ, merged.
     pub fn changes(&self, new: &View) -> Vec<Piece> {
-        let mut changes = Vec::new();
-        let mut old = self.pieces.iter().copied().peekable();
-        for piece in &new.pieces {
-            let end = piece.offset + piece.len;
-            let mut at = piece.offset;
-            while at < end {
-                while old.peek().is_some_and(|old| old.offset + old.len <= at) {
-                    old.next();
-                }
-                let (stop, was) = match old.peek() {
-                    Some(old) => ((old.offset + old.len).min(end), Some(shown_at(old, at))),
-                    None => (end, None),
-                };
-                let now = shown_at(piece, at);
-                if was != Some(now) {
-                    push(
-                        &mut changes,
-                        Piece {
-                            offset: at,
-                            len: stop - at,
-                            shown: now,
-                        },
-                    );
-                }
-                at = stop;
+        changes(&self.pieces, &new.pieces)
+    }
+}
+
+/// The pieces of a page-aligned part of a window.
+fn pieces_of<'a>(
+    switch: &Switch,
+    port: Port,
+    bar: Bar,
+    space: impl Fn(Port) -> &'a Space,
+    part: Range<u64>,
+) -> Vec<Piece> {
+    let size = part.end;
+    let mut pieces = Vec::new();
+    let mut at = part.start;
+    while at < size {
+        match switch.route(port, bar, at) {
+            Route::Unsupported { len, .. } => {
+                let end = at.saturating_add(len.max(1)).min(size);
+                at = dead_until(&mut pieces, at, end, size);
+            }
+            Route::Memory {
+                port: target,
+                addr,
+                len,
+            } => {
+                let end = at.saturating_add(len.max(1)).min(size);
+                at = memory_until(&mut pieces, at, end, size, addr, space(target));
             }
         }
-        changes
     }
+    pieces
+}
+
+/// What of `new` differs from what `old`, which covers at least as much, shows there.
+fn changes(old: &[Piece], new: &[Piece]) -> Vec<Piece> {
+    let mut changes = Vec::new();
+    let mut old = old.iter().copied().peekable();
+    for piece in new {
+        let end = piece.offset + piece.len;
+        let mut at = piece.offset;
+        while at < end {
+            while old.peek().is_some_and(|old| old.offset + old.len <= at) {
+                old.next();
+            }
+            let (stop, was) = match old.peek() {
+                Some(old) => ((old.offset + old.len).min(end), Some(shown_at(old, at))),
+                None => (end, None),
+            };
+            let now = shown_at(piece, at);
+            if was != Some(now) {
+                push(
+                    &mut changes,
+                    Piece {
+                        offset: at,
+                        len: stop - at,
+                        shown: now,
+                    },
+                );
+            }
+            at = stop;
+        }
+    }
+    changes
+}
+
+/// The part of a piece within a range.
+pub(crate) fn clip(piece: Piece, range: Range<u64>) -> Option<Piece> {
+    let from = piece.offset.max(range.start);
+    let to = (piece.offset + piece.len).min(range.end);
+    (from < to).then(|| Piece {
+        offset: from,
+        len: to - from,
+        shown: shown_at(&piece, from),
+    })
 }
 
 /// What a piece shows at one of its offsets.

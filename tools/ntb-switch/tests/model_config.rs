@@ -14,6 +14,7 @@ use ntb_switch::model::Windows;
 #[test]
 fn partial_writes_touch_their_lanes_alone() {
     let (mut fabric, _) = Fabric::up(2, Windows::Lut12);
+    fabric.let_all_see_all_doorbells();
     fabric.nt_write(0, OUTDBELLSET, !0);
     fabric.switch.bar0_write(port(1), INDBELLSTS + 1, &[0x0f]);
     assert_eq!(fabric.nt_read(1, INDBELLSTS), !0x0f00);

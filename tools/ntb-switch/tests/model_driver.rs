@@ -233,6 +233,7 @@ fn a_message_register_reaches_any_partition_and_register() {
 #[test]
 fn doorbells_interrupt_on_the_first_unmasked_bit_only() {
     let (mut fabric, _) = Fabric::up(2, Windows::Lut12);
+    fabric.let_all_see_all_doorbells();
     fabric.nt_write(0, OUTDBELLSET, 0b1);
     assert_eq!(fabric.nt_read(1, INDBELLSTS), 0b1);
     assert_eq!(fabric.taken(1), 0, "masked");

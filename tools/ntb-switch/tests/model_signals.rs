@@ -15,6 +15,7 @@ use ntb_switch::model::Windows;
 #[test]
 fn global_doorbell_masks_say_whose_go_to_whom() {
     let (mut fabric, _) = Fabric::up(3, Windows::Lut12);
+    fabric.let_all_see_all_doorbells();
     fabric.sw_write(0, 0x3ed00 + 4 * 5, 1 << 1);
     fabric.sw_write(0, 0x3ed80 + 4 * 6, 1 << 2);
     fabric.nt_write(1, OUTDBELLSET, (1 << 5) | (1 << 6));
@@ -74,6 +75,7 @@ fn events_are_told_once_and_only_where_unmasked() {
 #[test]
 fn a_forced_link_is_down_for_both_ends() {
     let (mut fabric, drivers) = Fabric::up(3, Windows::Lut12);
+    fabric.let_all_see_all_doorbells();
     let effects = fabric.switch.set_link(port(1), Link::Down);
     fabric.apply(effects);
     assert_eq!(
@@ -111,6 +113,7 @@ fn a_forced_link_is_down_for_both_ends() {
 #[test]
 fn an_interrupt_needs_msi_and_bus_mastering() {
     let (mut fabric, _) = Fabric::up(2, Windows::Lut12);
+    fabric.let_all_see_all_doorbells();
     fabric.nt_write(1, INDBELLMSK, 0);
     for (off, on) in [
         ((MSI as u16 + 2, [0, 0]), [1, 0]),

@@ -118,7 +118,7 @@ impl Fabric {
         };
         match forward
             .client
-            .dma_read(forward.addr, data, self.timeouts.read)
+            .dma_read(forward.addr, data, self.limits.read)
         {
             Ok(()) => {}
             Err(DmaError::Timeout | DmaError::Stalled | DmaError::WouldBlock) => {

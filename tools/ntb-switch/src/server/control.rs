@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use skiff_vfio_user::{Client, DmaError};
 
 use super::fabric::Fabric;
+use super::stale::Stale;
 use super::state::State;
 use crate::control::{
     LinkState, MessageFaultKind, PortStatus, Request, Response, SpacePiece, Status, ViewPiece,
@@ -113,7 +114,7 @@ fn carry_out(fabric: &Fabric, request: &Request) -> Result<Value, String> {
                 .switch
                 .poison(port, find_window(bar)?, slot, on)
                 .map_err(|e| e.to_string())?;
-            fabric.settle(&mut state, effects, [port].into());
+            fabric.settle(&mut state, effects, Stale::window(port));
             Ok(Value::Null)
         }
         Request::MessageFault {
@@ -189,7 +190,7 @@ fn carry_out(fabric: &Fabric, request: &Request) -> Result<Value, String> {
             let mut state = fabric.lock();
             let port = find_port(&state, number)?;
             let effects = state.switch.register_write(port, register(offset)?, value);
-            fabric.settle(&mut state, effects, [].into());
+            fabric.settle(&mut state, effects, Stale::default());
             Ok(Value::Null)
         }
         Request::Space { port: number } => {
@@ -387,7 +388,7 @@ fn read_memory(fabric: &Fabric, port: Port, addr: u64, data: &mut [u8]) -> Resul
         let (part, more) = rest.split_at_mut(len);
         if let Place::Ask(client) = place {
             client
-                .dma_read(addr, part, fabric.timeouts.read)
+                .dma_read(addr, part, fabric.limits.read)
                 .map_err(|e| refused(addr, e))?;
         }
         rest = more;
@@ -412,7 +413,7 @@ fn write_memory(fabric: &Fabric, port: Port, addr: u64, data: &[u8]) -> Result<(
         let (part, more) = rest.split_at(len);
         if let Place::Ask(client) = place {
             client
-                .dma_write(addr, part, fabric.timeouts.read)
+                .dma_write(addr, part, fabric.limits.read)
                 .map_err(|e| refused(addr, e))?;
         }
         rest = more;

@@ -18,6 +18,7 @@ use skiff_vfio_user::{Client, DmaAccess, DmaMap, DmaUnmap, Errno};
 
 use super::helper::Helper;
 use super::memory::{is_window_file, Files};
+use super::stale::Stale;
 use super::state::{Connection, PortState, State, Window};
 use super::timer::{Held, Timer};
 use super::waits::{Node, Waits};
@@ -34,13 +35,15 @@ pub(super) struct Attachment {
     pub(super) process: Option<i32>,
 }
 
-/// How long the switch waits for others.
+/// How long the switch waits for others, and how much it asks of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
+pub(super) struct Limits {
     /// For a node to answer a read.
     pub(super) read: Duration,
     /// For a helper to confirm an update.
     pub(super) helper: Duration,
+    /// Most mappings that the windows of one process may consist of.
+    pub(super) most_pieces: usize,
 }
 
 /// The switch at work.
@@ -50,7 +53,7 @@ pub(super) struct Fabric {
     /// By partition index.
     pub(super) counters: Arc<[PortCounters]>,
     pub(super) waits: Waits,
-    pub(super) timeouts: Timeouts,
+    pub(super) limits: Limits,
     timer: Timer,
     next_id: AtomicU64,
     /// Readable when the switch is to end.
@@ -62,7 +65,7 @@ impl Fabric {
     pub(super) fn new(
         switch: Switch,
         windows: Vec<Window>,
-        timeouts: Timeouts,
+        limits: Limits,
     ) -> Result<(Arc<Self>, Held), nix::Error> {
         let ports = switch.ports();
         let counters: Arc<[PortCounters]> = ports.iter().map(|_| PortCounters::default()).collect();
@@ -75,7 +78,8 @@ impl Fabric {
                 .map(|(port, window)| PortState::new(*port, window))
                 .collect(),
             counters: Arc::clone(&counters),
-            helper_timeout: timeouts.helper,
+            helper_timeout: limits.helper,
+            most_pieces: limits.most_pieces,
         };
         for port in ports {
             // Nothing is attached yet, so nothing follows from this.
@@ -88,7 +92,7 @@ impl Fabric {
             state: Mutex::new(state),
             counters,
             waits: Waits::default(),
-            timeouts,
+            limits,
             timer,
             next_id: AtomicU64::new(1),
             stop,
@@ -128,12 +132,7 @@ impl Fabric {
     }
 
     /// Carries out what follows from a change; `stale` ports have a window that may show the wrong thing already.
-    pub(super) fn settle(
-        &self,
-        state: &mut State,
-        effects: Vec<Effect>,
-        mut stale: BTreeSet<Port>,
-    ) {
+    pub(super) fn settle(&self, state: &mut State, effects: Vec<Effect>, mut stale: Stale) {
         let mut effects = effects;
         let mut interrupts = BTreeSet::new();
         loop {
@@ -146,7 +145,7 @@ impl Fabric {
                         port,
                         bar: Bar::Memory,
                     } => {
-                        stale.insert(port);
+                        stale.add_window(port);
                     }
                     // The device window is always trapped.
                     Effect::Window { .. } => {}
@@ -176,7 +175,7 @@ impl Fabric {
     ) -> Result<(), Errno> {
         let mut state = self.lock_for(who)?;
         let effects = change(&mut state);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
         Ok(())
     }
 
@@ -215,7 +214,7 @@ impl Fabric {
         tracing::info!(%port, connection = who.id, process = who.process, "node attached");
         let mut effects = state.update_link(port);
         effects.extend(state.switch.attach(port));
-        self.settle(&mut state, effects, BTreeSet::from([port]));
+        self.settle(&mut state, effects, Stale::window(port));
     }
 
     /// The connection is over; unless another one has taken its place, so is the node.
@@ -242,7 +241,7 @@ impl Fabric {
         let mut state = self.lock();
         state.port(port).plugged = false;
         let effects = state.update_link(port);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
         if let Some(connection) = &state.port(port).connection {
             connection.client.close();
             self.remove_node(&mut state, port);
@@ -254,7 +253,7 @@ impl Fabric {
         let mut state = self.lock();
         state.port(port).plugged = true;
         let effects = state.update_link(port);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
     }
 
     /// Takes a port's link down, or lets it up.
@@ -262,14 +261,14 @@ impl Fabric {
         let mut state = self.lock();
         state.port(port).wanted_link = link;
         let effects = state.update_link(port);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
     }
 
     /// A message that was held back arrives.
     pub(super) fn deliver(&self, message: Message) {
         let mut state = self.lock();
         let effects = state.switch.deliver(message);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
     }
 
     /// A node made a piece of its address space known.
@@ -392,9 +391,9 @@ impl Fabric {
         helpers.push(Helper::new(id, process, socket, hello, size));
         tracing::info!(%port, helper = id, process, "helper attached");
         // First what is to be seen with the link down, which is nothing; then the link, and what it brings.
-        self.settle(&mut state, Vec::new(), BTreeSet::from([port]));
+        self.settle(&mut state, Vec::new(), Stale::window(port));
         let effects = state.update_link(port);
-        self.settle(&mut state, effects, BTreeSet::from([port]));
+        self.settle(&mut state, effects, Stale::window(port));
         Some(id)
     }
 
@@ -403,7 +402,7 @@ impl Fabric {
         let mut state = self.lock();
         state.drop_helpers(port, |helper| helper.id == id);
         let effects = state.update_link(port);
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
     }
 
     /// Asks the helpers for accesses to dead pages that they have seen.
@@ -414,7 +413,7 @@ impl Fabric {
             .into_iter()
             .flat_map(|port| state.update_link(port))
             .collect();
-        self.settle(&mut state, effects, BTreeSet::new());
+        self.settle(&mut state, effects, Stale::default());
     }
 
     /// Closes all connections.

@@ -89,19 +89,20 @@ impl Helper {
         (self.offset, self.offset.saturating_add(self.len))
     }
 
-    /// The work that turns what it shows into `new`; none if that is the same.
-    pub(super) fn change<'a>(&'a mut self, new: &View) -> Option<Work<'a>> {
+    /// Brings what it shows up to date by `update`, which changes the view and gives the changes; the work that this
+    /// makes, if any.
+    pub(super) fn change(
+        &mut self,
+        update: impl FnOnce(&mut View) -> Vec<view::Piece>,
+    ) -> Option<Work<'_>> {
         let (start, end) = self.range();
-        let mut changes: Vec<view::Piece> = self
-            .view
-            .changes(new)
+        let mut changes: Vec<view::Piece> = update(&mut self.view)
             .into_iter()
-            .filter_map(|piece| clip(piece, start, end))
+            .filter_map(|piece| view::clip(piece, start..end))
             .collect();
         if changes.is_empty() {
             return None;
         }
-        self.view = new.clone();
         // What must not be seen any more goes first; then one file after the other.
         changes.sort_by_key(|piece| piece.shown.map(|shown| shown.file));
         Some(Work::new(self, &changes))
@@ -115,7 +116,7 @@ impl Helper {
             .pieces()
             .iter()
             .filter(|piece| piece.shown.is_none())
-            .find_map(|piece| clip(*piece, start, end))?;
+            .find_map(|piece| view::clip(*piece, start..end))?;
         Some(Work::new(self, &[dead]))
     }
 
@@ -175,20 +176,6 @@ impl Drop for Helper {
             tracing::debug!(%errno, helper = self.id, "shutdown");
         }
     }
-}
-
-/// The part of a piece within `start..end`.
-fn clip(piece: view::Piece, start: u64, end: u64) -> Option<view::Piece> {
-    let from = piece.offset.max(start);
-    let to = piece.offset.saturating_add(piece.len).min(end);
-    (from < to).then(|| view::Piece {
-        offset: from,
-        len: to - from,
-        shown: piece.shown.map(|shown| view::Shown {
-            offset: shown.offset + (from - piece.offset),
-            ..shown
-        }),
-    })
 }
 
 /// One update with the file that goes with it.

@@ -15,6 +15,7 @@ use skiff_vfio_user::Client;
 
 use super::helper::{carry_out, Helper, Outcome};
 use super::memory::Files;
+use super::stale::Stale;
 use super::waits::Node;
 use crate::control::WindowState;
 use crate::counters::PortCounters;
@@ -103,6 +104,8 @@ pub(super) struct State {
     pub(super) ports: Vec<PortState>,
     pub(super) counters: Arc<[PortCounters]>,
     pub(super) helper_timeout: Duration,
+    /// Most mappings that the windows of one process may consist of.
+    pub(super) most_pieces: usize,
 }
 
 impl State {
@@ -142,29 +145,32 @@ impl State {
         self.switch.set_link(port, link)
     }
 
-    /// The ports whose mapped window shows some of a node's bus addresses.
-    pub(super) fn showing(&self, target: Port, addr: u64, last: u64) -> BTreeSet<Port> {
-        self.ports
-            .iter()
-            .filter(|port| matches!(&port.window, Window::Mapped { helpers, .. } if !helpers.is_empty()))
-            .map(|port| port.port)
-            .filter(|port| self.routes_to(*port, target, addr, last))
-            .collect()
+    /// The parts of mapped windows that show a node's bus addresses from `addr` to `last`.
+    pub(super) fn showing(&self, target: Port, addr: u64, last: u64) -> Stale {
+        let mut stale = Stale::default();
+        for from in &self.ports {
+            if matches!(&from.window, Window::Mapped { helpers, .. } if !helpers.is_empty()) {
+                self.add_routes(&mut stale, from.port, target, addr, last);
+            }
+        }
+        stale
     }
 
-    /// Whether a route of the memory window of `port` leads to addresses of `target` from `addr` to `last`.
-    fn routes_to(&self, port: Port, target: Port, addr: u64, last: u64) -> bool {
-        let size = self.switch.window_size(port, Bar::Memory);
+    /// Adds the parts of the memory window of `from` that lead to addresses of `target` from `addr` to `last`.
+    fn add_routes(&self, stale: &mut Stale, from: Port, target: Port, addr: u64, last: u64) {
+        let size = self.switch.window_size(from, Bar::Memory);
         let mut at = 0;
         while at < size {
-            let step = match self.switch.route(port, Bar::Memory, at) {
+            let step = match self.switch.route(from, Bar::Memory, at) {
                 Route::Memory {
                     port,
                     addr: start,
                     len,
                 } => {
-                    if port == target && start <= last && addr <= start.saturating_add(len - 1) {
-                        return true;
+                    let first = addr.max(start);
+                    let last = last.min(start.saturating_add(len - 1));
+                    if port == target && first <= last {
+                        stale.add(from, at + (first - start)..at + (last - start) + 1);
                     }
                     len
                 }
@@ -172,7 +178,6 @@ impl State {
             };
             at = at.saturating_add(step.max(1));
         }
-        false
     }
 
     /// What a window shows by its routes and the spaces.
@@ -182,34 +187,90 @@ impl State {
         })
     }
 
-    /// Makes the mapped memory windows of these ports show what they should; gives the ports that lost a helper over it.
-    pub(super) fn refresh(&mut self, stale: &BTreeSet<Port>) -> BTreeSet<Port> {
-        let views: Vec<(Port, View)> = stale
+    /// Makes these parts of mapped memory windows show what they should; gives the ports that lost a helper over it.
+    pub(super) fn refresh(&mut self, stale: &Stale) -> BTreeSet<Port> {
+        let limits: Vec<usize> = stale
             .iter()
-            .filter(|port| matches!(&self.ports[port.index()].window, Window::Mapped { helpers, .. } if !helpers.is_empty()))
-            .map(|port| (*port, self.view(*port, Bar::Memory)))
+            .map(|(port, _)| self.most_pieces(*port))
             .collect();
+        // Out of the state while their views are made from the rest of it.
+        let mut taken: Vec<(Port, Vec<Helper>)> = stale
+            .iter()
+            .map(|(port, _)| (*port, self.take_helpers(*port)))
+            .collect();
+        let space = |target: Port| &self.ports[target.index()].space;
         let mut work = Vec::new();
         let mut owners = Vec::new();
-        for state in &mut self.ports {
-            let Some((_, view)) = views.iter().find(|(port, _)| *port == state.port) else {
-                continue;
-            };
-            let Window::Mapped { helpers, .. } = &mut state.window else {
-                continue;
-            };
-            for change in helpers.iter_mut().filter_map(|helper| helper.change(view)) {
-                work.push(change);
-                owners.push(state.port);
+        for (((port, helpers), (_, parts)), most) in taken.iter_mut().zip(stale.iter()).zip(limits)
+        {
+            for helper in helpers {
+                let change = helper.change(|view| {
+                    let before = view.clone();
+                    let mut changes = Vec::new();
+                    for part in parts {
+                        let part = part.clone();
+                        changes.extend(view.update(&self.switch, *port, Bar::Memory, space, part));
+                    }
+                    // A view that had to be limited has `most` pieces, or one less; what was left out may find room now.
+                    if before.pieces().len() + 1 >= most || view.pieces().len() > most {
+                        let whole = View::build(&self.switch, *port, Bar::Memory, space);
+                        if whole.pieces().len() > most {
+                            self.counters[port.index()].view_overflows.one();
+                        }
+                        *view = whole.limited(most);
+                        changes = before.changes(view);
+                    }
+                    changes
+                });
+                if let Some(change) = change {
+                    work.push(change);
+                    owners.push(*port);
+                }
             }
         }
         let outcomes = carry_out(work, &self.files, self.helper_timeout);
+        for (port, helpers) in taken {
+            self.give_helpers(port, helpers);
+        }
         for (owner, outcome) in owners.iter().zip(&outcomes) {
             let counters = &self.counters[owner.index()];
             counters.view_updates.one();
             counters.view_pieces.add(outcome.pieces);
         }
         self.settle_helpers(&owners, outcomes)
+    }
+
+    /// Most pieces of which the window of a port may consist: each is a mapping of its process, which may have several
+    /// windows.
+    fn most_pieces(&self, port: Port) -> usize {
+        let process = self.helpers(port).first().map(|helper| helper.process);
+        let sharing = self
+            .ports
+            .iter()
+            .flat_map(|other| self.helpers(other.port))
+            .filter(|helper| Some(helper.process) == process)
+            .count();
+        self.most_pieces / sharing.max(1)
+    }
+
+    fn helpers(&self, port: Port) -> &[Helper] {
+        match &self.ports[port.index()].window {
+            Window::Mapped { helpers, .. } => helpers,
+            Window::Trapped => &[],
+        }
+    }
+
+    fn take_helpers(&mut self, port: Port) -> Vec<Helper> {
+        match &mut self.port(port).window {
+            Window::Mapped { helpers, .. } => std::mem::take(helpers),
+            Window::Trapped => Vec::new(),
+        }
+    }
+
+    fn give_helpers(&mut self, port: Port, back: Vec<Helper>) {
+        if let Window::Mapped { helpers, .. } = &mut self.port(port).window {
+            *helpers = back;
+        }
     }
 
     /// Brings the counts of accesses to dead pages up to date; gives the ports that lost a helper over it.

@@ -48,6 +48,7 @@ pub const SW_SWPORTSTS: u32 = 0x3e204;
 pub const SW_SESTS: u32 = 0x3ec00;
 pub const SW_SEMSK: u32 = 0x3ec04;
 pub const SW_SEPMSK: u32 = 0x3ec08;
+pub const SW_GIDBELLMSK0: u32 = 0x3ed80;
 pub const SW_SELINKUPSTS: u32 = 0x3ec0c;
 pub const SW_SELINKUPMSK: u32 = 0x3ec10;
 pub const SW_SELINKDNSTS: u32 = 0x3ec14;
@@ -177,6 +178,13 @@ impl Fabric {
             fabric.taken(index);
         }
         (fabric, drivers)
+    }
+
+    /// Clears GIDBELLMSK0 to 31, after which every partition sees every doorbell, as on a chip without an EEPROM.
+    pub fn let_all_see_all_doorbells(&mut self) {
+        for doorbell in 0..32 {
+            self.sw_write(0, SW_GIDBELLMSK0 + 4 * doorbell, 0);
+        }
     }
 
     /// idt_thread_isr(), with idt_se_isr(); gives NTINTSTS.

@@ -216,6 +216,7 @@ fn a_folder_belongs_to_one_switch() {
         protection: ntb_switch::model::Protection::Open,
         read_timeout: ServerConfig::READ_TIMEOUT,
         helper_timeout: ServerConfig::READ_TIMEOUT,
+        most_pieces: ServerConfig::MOST_PIECES,
     };
     assert!(matches!(Server::start(&config), Err(StartError::Config(_))));
     let settings = ntb_switch::server::PortSettings {

@@ -10,7 +10,7 @@ use ntb_switch::model::Layout;
 use ntb_switch::server::WindowMode;
 use skiff_vfio_user::wire::RegionInfoMessage;
 
-use crate::support::{wait_until, Fabric, Helper, Node, APERTURE, RAM, SLOT};
+use crate::support::{wait_until, Fabric, Helper, Node, APERTURE, MOST_PIECES, RAM, SLOT};
 
 /// Two nodes whose windows have helpers; the first looks at the second's memory through slot 0.
 struct Pair {
@@ -272,4 +272,46 @@ fn the_memory_window_is_where_the_layout_says() {
             assert_eq!(node.region(absent).size, 0);
         }
     }
+}
+
+#[test]
+fn a_window_of_too_many_pieces_shows_the_first_and_counts() {
+    let pair = Pair::new(Layout::Chip);
+    // Both windows are of this process; a dead piece lies behind each of the others.
+    let most = MOST_PIECES as u64 / 2;
+    let pages = SLOT / PAGE / 2;
+    assert!(2 * pages > most && pages < most);
+    pair.b.unmap(0, RAM);
+    pair.a.program(2, 0, 1, 0);
+    for page in 0..pages {
+        pair.b
+            .map(2 * page * PAGE, PAGE, page * PAGE, &pair.b.ram)
+            .unwrap();
+    }
+    let shows = |page: u64| pair.window.shows(2 * page * PAGE);
+    let fit = (most - 1).div_ceil(2);
+    for page in 0..pages {
+        let there = if page < fit {
+            pair.in_b(page * PAGE)
+        } else {
+            None
+        };
+        assert_eq!(shows(page), there, "{page}");
+    }
+    let overflows = || pair.fabric.control.counters(0).unwrap().view_overflows;
+    assert!(overflows() > 0);
+    // When there is room again the rest shows.
+    pair.b.unmap(0, 2 * PAGE * 40);
+    for page in 0..pages {
+        let there = if page < 40 {
+            None
+        } else {
+            pair.in_b(page * PAGE)
+        };
+        assert_eq!(shows(page), there, "{page}");
+    }
+    let before = overflows();
+    pair.b.unmap(0x4_0000, PAGE);
+    pair.b.unmap(2 * PAGE * (pages - 1), PAGE);
+    assert_eq!(overflows(), before);
 }

@@ -23,6 +23,8 @@ pub const APERTURE: u64 = 16 << 20;
 pub const SLOT: u64 = APERTURE / 16;
 /// Bytes of one slot of the device window.
 pub const DEVICE_SLOT: u64 = DEVICE_APERTURE / 16;
+/// Most pieces of a window.
+pub const MOST_PIECES: usize = 440;
 const DEVICE_APERTURE: u64 = 1 << 20;
 
 /// A switch in this process.
@@ -61,6 +63,7 @@ impl Fabric {
             protection: Protection::Open,
             read_timeout,
             helper_timeout: ServerConfig::READ_TIMEOUT,
+            most_pieces: MOST_PIECES,
         };
         let server = Server::start(&config).unwrap();
         let control = ControlClient::connect(dir.path().join("control.sock")).unwrap();
