@@ -28,10 +28,10 @@ fn switch() -> Switch {
         switch.register_write(port(index), 0x400, 3);
     }
     for (slot, addr) in [(0, 0), (1, 2 * SLOT), (2, SLOT / 2), (5, 0x804)] {
-        switch.register_write(port(0), 0x4e0, 2 << 8 | slot);
+        switch.register_write(port(0), 0x4e0, (2 << 8) | slot);
         switch.register_write(port(0), 0x4e4, addr as u32);
         switch.register_write(port(0), 0x4e8, 0);
-        switch.register_write(port(0), 0x4ec, 1 << 31 | 1);
+        switch.register_write(port(0), 0x4ec, (1 << 31) | 1);
     }
     switch
 }
