@@ -186,7 +186,7 @@ pub struct Context<'a> {
     pub setting: Setting,
     /// How large the numbers are.
     pub scale: Scale,
-    report: &'a mut Report,
+    report: &'a Report,
     prefix: String,
     checks: usize,
     failures: usize,
@@ -254,7 +254,7 @@ impl Suite {
         setting: Setting,
         scale: Scale,
         wanted: &dyn Fn(&str) -> bool,
-        report: &mut Report,
+        report: &Report,
     ) {
         let prefix = format!("{} [{setting}]", self.name);
         let cases: Vec<Case> = self

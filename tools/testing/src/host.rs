@@ -53,7 +53,7 @@ pub fn top() -> Result<PathBuf> {
 }
 
 /// Runs what `wanted` picks by its result line's name.
-pub fn run(wanted: &dyn Fn(&str) -> bool, report: &mut Report) -> Result<()> {
+pub fn run(wanted: &dyn Fn(&str) -> bool, report: &Report) -> Result<()> {
     let top = top()?;
     for check in CHECKS {
         let name = format!("host: {}", check.name);
@@ -111,7 +111,7 @@ fn parse(line: &str) -> Option<Line<'_>> {
     }
 }
 
-fn unit_tests(top: &Path, report: &mut Report) -> Result<()> {
+fn unit_tests(top: &Path, report: &Report) -> Result<()> {
     let output = Command::new("cargo")
         .args([
             "test",

@@ -2,6 +2,9 @@
 //! skiff-test: runs host tests and cluster tests, and the demo. `make test` and `make demo` call it.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
 
 use anyhow::Result;
 use clap::Args;
@@ -29,6 +32,15 @@ enum Command {
     Demo,
 }
 
+/// At least one.
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one suite must run".to_owned()),
+        Ok(jobs) => Ok(jobs),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[derive(Debug, Args)]
 struct Run {
     /// Large numbers: hours instead of minutes.
@@ -37,6 +49,9 @@ struct Run {
     /// Only tests whose name matches this regular expression.
     #[arg(long, value_name = "REGEX", default_value = "")]
     filter: Regex,
+    /// How many suites run at once.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = jobs)]
+    jobs: usize,
     /// Only name the cluster tests.
     #[arg(long)]
     list: bool,
@@ -75,13 +90,29 @@ impl Run {
             return Ok(true);
         }
         let scale = if self.soak { Scale::Soak } else { Scale::Test };
-        let mut report = Report::start();
-        host::run(&wanted, &mut report)?;
-        for suite in suites::ALL {
-            for setting in suite.on {
-                suite.run(*setting, scale, &wanted, &mut report);
+        let report = Report::start();
+        let host = || host::run(&wanted, &report);
+        // The host tests compile: they come first, beside the first suites.
+        let suites = suites::ALL
+            .iter()
+            .flat_map(|suite| suite.on.iter().map(move |setting| (suite, setting)));
+        let queue = Mutex::new(suites);
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        thread::scope(|scope| {
+            let host = scope.spawn(host);
+            let workers = self.jobs.saturating_sub(1);
+            let work = || {
+                while let Some((suite, setting)) = next() {
+                    suite.run(*setting, scale, &wanted, &report);
+                }
+            };
+            for _ in 0..workers {
+                scope.spawn(work);
             }
-        }
+            let host = host.join();
+            work();
+            host.unwrap_or_else(|_| Err(anyhow::anyhow!("the host tests panicked")))
+        })?;
         Ok(report.finish())
     }
 }

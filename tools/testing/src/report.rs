@@ -3,17 +3,30 @@
 
 use std::io;
 use std::io::Write;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::Result;
 
-/// Counts results and prints them as they come.
+/// Counts results and prints them as they come. Several suites may report at once: the lines of one result stay together.
 #[derive(Debug)]
 pub struct Report {
     started: Instant,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     passed: usize,
     failed: Vec<String>,
-    skipped: usize,
+}
+
+impl Counts {
+    fn number(&self) -> usize {
+        self.passed + self.failed.len()
+    }
 }
 
 impl Report {
@@ -22,18 +35,18 @@ impl Report {
         println!("TAP version 14");
         Self {
             started: Instant::now(),
-            passed: 0,
-            failed: Vec::new(),
-            skipped: 0,
+            counts: Mutex::default(),
         }
     }
 
-    fn number(&self) -> usize {
-        self.passed + self.failed.len() + self.skipped
+    /// The lock also keeps the output in order: whoever prints holds it.
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A remark between results, with the time since the start.
     pub fn remark(&self, text: &str) {
+        let _counts = self.lock();
         let seconds = self.started.elapsed().as_secs_f64();
         for (at, line) in text.lines().enumerate() {
             if at == 0 {
@@ -47,15 +60,16 @@ impl Report {
     }
 
     /// One result; the cause of a failure follows its line.
-    pub fn result(&mut self, name: &str, result: &Result<()>) {
+    pub fn result(&self, name: &str, result: &Result<()>) {
+        let mut counts = self.lock();
         match result {
             Ok(()) => {
-                self.passed += 1;
-                println!("ok {} - {name}", self.number());
+                counts.passed += 1;
+                println!("ok {} - {name}", counts.number());
             }
             Err(cause) => {
-                self.failed.push(name.to_owned());
-                println!("not ok {} - {name}", self.number());
+                counts.failed.push(name.to_owned());
+                println!("not ok {} - {name}", counts.number());
                 for line in format!("{cause:#}").lines() {
                     println!("#   {line}");
                 }
@@ -64,29 +78,15 @@ impl Report {
         let _ = io::stdout().flush();
     }
 
-    /// A test that was left out, and why.
-    pub fn skip(&mut self, name: &str, why: &str) {
-        self.skipped += 1;
-        println!("ok {} - {name} # SKIP {why}", self.number());
-    }
-
     /// Prints the plan, the failures once more, and the closing line. Whether all passed.
     pub fn finish(self) -> bool {
-        println!("1..{}", self.number());
         self.remark("done");
-        for name in &self.failed {
+        let counts = self.lock();
+        println!("1..{}", counts.number());
+        for name in &counts.failed {
             println!("# failed: {name}");
         }
-        let skipped = if self.skipped > 0 {
-            format!(", {} skipped", self.skipped)
-        } else {
-            String::new()
-        };
-        println!(
-            "{} passed, {} failed{skipped}",
-            self.passed,
-            self.failed.len()
-        );
-        self.failed.is_empty() && self.passed > 0
+        println!("{} passed, {} failed", counts.passed, counts.failed.len());
+        counts.failed.is_empty() && counts.passed > 0
     }
 }

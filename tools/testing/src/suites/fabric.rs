@@ -196,7 +196,7 @@ fn repoint(context: &mut Context<'_>) -> Result<()> {
             "{} window hammer {window} 0 0x11111111 {}",
             guest::PATH,
             if context.setting.windows == WindowMode::Mapped {
-                100_000_000
+                40_000_000
             } else {
                 20_000
             }
