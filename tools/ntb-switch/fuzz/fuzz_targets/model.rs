@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random bytes as the accesses of hostile nodes; `cargo fuzz run model` in the folder above.
+//! Random bytes as the accesses of hostile nodes; `make fuzz` runs it.
 
 #![no_main]
 
