@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
+use skiff_cluster::Cluster;
 use skiff_cluster::Job;
 use skiff_cluster::Node;
 
@@ -26,6 +27,21 @@ pub fn load(node: &Node) -> Result<()> {
     node.modprobe("ntb_tool")?;
     for adapter in 0..node.ports().len() {
         Tool::open(node, adapter)?.take_into_use()?;
+    }
+    Ok(())
+}
+
+/// The same on every node; all links are up when it returns.
+pub fn load_everywhere(cluster: &Cluster) -> Result<()> {
+    cluster.nodes().iter().try_for_each(load)?;
+    for node in cluster.nodes() {
+        for peer in cluster
+            .nodes()
+            .iter()
+            .filter(|peer| peer.index() != node.index())
+        {
+            Tool::open(node, 0)?.wait_link(peer.port(0), true)?;
+        }
     }
     Ok(())
 }

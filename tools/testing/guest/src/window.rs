@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Loads, stores and checks through a window of the bridge.
 
+use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Result;
+use clap::Args;
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -31,69 +34,78 @@ struct Hammered {
     micros: u128,
 }
 
+/// A place in a window.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Place {
+    window: Window,
+    #[arg(value_parser = number)]
+    offset: u64,
+}
+
+/// A word in a window.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Spot {
+    #[command(flatten)]
+    place: Place,
+    /// Bytes: 1, 2, 4 or 8.
+    #[arg(long, default_value_t = 4)]
+    width: u8,
+}
+
+/// A range of a window with the seed of what it holds.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Pattern {
+    #[command(flatten)]
+    place: Place,
+    #[arg(value_parser = number)]
+    length: u64,
+    #[arg(value_parser = number)]
+    seed: u64,
+}
+
 /// What to do through a window.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Load a word.
     Load {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
-        /// Bytes: 1, 2, 4 or 8.
-        #[arg(long, default_value_t = 4)]
-        width: u8,
+        #[command(flatten)]
+        spot: Spot,
     },
     /// Store a word.
     Store {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
+        #[command(flatten)]
+        spot: Spot,
         #[arg(value_parser = number)]
         value: u64,
-        /// Bytes: 1, 2, 4 or 8.
-        #[arg(long, default_value_t = 4)]
-        width: u8,
     },
     /// Fill a range with the words of a seeded sequence.
     Fill {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
-        #[arg(value_parser = number)]
-        length: u64,
-        #[arg(value_parser = number)]
-        seed: u64,
+        #[command(flatten)]
+        pattern: Pattern,
     },
     /// Count the 64-bit words of a range that are as `fill` leaves them, all ones, or neither (JSON).
     Verify {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
-        #[arg(value_parser = number)]
-        length: u64,
-        #[arg(value_parser = number)]
-        seed: u64,
+        #[command(flatten)]
+        pattern: Pattern,
     },
     /// Read a 32-bit word until it was right `count` times (JSON). Reads of all ones are done again.
     Hammer {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
+        #[command(flatten)]
+        place: Place,
         #[arg(value_parser = number)]
         expect: u64,
         count: u64,
     },
     /// Store the 32-bit words 0..count, one after the other, at one place.
     StoreMany {
-        window: Window,
-        #[arg(value_parser = number)]
-        offset: u64,
+        #[command(flatten)]
+        place: Place,
         count: u32,
     },
 }
 
 /// The word that `fill` puts at byte `offset` of a range: splitmix64, so that neither a shift nor a swap goes unseen.
-fn pattern(seed: u64, offset: u64) -> u64 {
+fn word(seed: u64, offset: u64) -> u64 {
     let mut z = seed.wrapping_add(offset.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -109,117 +121,123 @@ struct Verified {
 }
 
 /// Pushes posted stores to where they go: a read of the same target does not pass them (PCI Express, transaction ordering).
-fn push(map: &Mapping, offset: u64) -> Result<()> {
-    map.read::<u32>(usize::try_from(offset)?)?;
+fn push(map: &Mapping, at: usize) -> Result<()> {
+    map.read::<u32>(at & !3)?;
     Ok(())
+}
+
+impl Place {
+    /// The window, and the offset as an index into it.
+    fn open(self, bridge: &Bridge) -> Result<(Mapping, usize)> {
+        Ok((bridge.map(self.window)?, usize::try_from(self.offset)?))
+    }
+}
+
+impl Pattern {
+    /// The window, and the index and content of each of its words.
+    fn open(self, bridge: &Bridge) -> Result<(Mapping, impl Iterator<Item = (usize, u64)>)> {
+        let (map, start) = self.place.open(bridge)?;
+        let length = usize::try_from(self.length)?;
+        let words = (0..length)
+            .step_by(8)
+            .map(move |at| (start + at, word(self.seed, at as u64)));
+        Ok((map, words))
+    }
+}
+
+fn load(map: &Mapping, at: usize, width: u8) -> Result<u64> {
+    match width {
+        1 => map.read::<u8>(at).map(u64::from),
+        2 => map.read::<u16>(at).map(u64::from),
+        4 => map.read::<u32>(at).map(u64::from),
+        8 => map.read::<u64>(at),
+        _ => anyhow::bail!("width is 1, 2, 4 or 8"),
+    }
+}
+
+fn store(map: &Mapping, at: usize, width: u8, value: u64) -> Result<()> {
+    match width {
+        1 => map.write(at, u8::try_from(value)?),
+        2 => map.write(at, u16::try_from(value)?),
+        4 => map.write(at, u32::try_from(value)?),
+        8 => map.write(at, value),
+        _ => anyhow::bail!("width is 1, 2, 4 or 8"),
+    }
+}
+
+fn verify(map: &Mapping, words: impl Iterator<Item = (usize, u64)>) -> Result<Verified> {
+    let mut seen = Verified::default();
+    for (at, expected) in words {
+        match map.read::<u64>(at)? {
+            value if value == expected => seen.right += 1,
+            u64::MAX => seen.all_ones += 1,
+            _ => seen.wrong += 1,
+        }
+    }
+    Ok(seen)
+}
+
+fn hammer(map: &Mapping, at: usize, expect: u32, count: u64) -> Result<Hammered> {
+    let mut seen = Hammered::default();
+    let start = Instant::now();
+    // More tries than wanted, and an end where nobody ever answers.
+    for _ in 0..count.saturating_mul(TRIES) {
+        match map.read::<u32>(at)? {
+            value if value == expect => seen.right += 1,
+            u32::MAX => {
+                seen.all_ones += 1;
+                // Where two nodes read from each other, each serves the other one only between its own reads.
+                thread::sleep(PAUSE);
+            }
+            _ => seen.wrong += 1,
+        }
+        if seen.right == count {
+            break;
+        }
+    }
+    seen.micros = start.elapsed().as_micros();
+    Ok(seen)
 }
 
 impl Command {
     /// Carries the command out.
     pub fn run(self, bridge: &Bridge) -> Result<()> {
         match self {
-            Self::Load {
-                window,
-                offset,
-                width,
-            } => {
-                let map = bridge.map(window)?;
-                let at = usize::try_from(offset)?;
-                let value = match width {
-                    1 => u64::from(map.read::<u8>(at)?),
-                    2 => u64::from(map.read::<u16>(at)?),
-                    4 => u64::from(map.read::<u32>(at)?),
-                    8 => map.read::<u64>(at)?,
-                    _ => anyhow::bail!("width is 1, 2, 4 or 8"),
-                };
-                println!("{value:#x}");
+            Self::Load { spot } => {
+                let (map, at) = spot.place.open(bridge)?;
+                println!("{:#x}", load(&map, at, spot.width)?);
             }
-            Self::Store {
-                window,
-                offset,
-                value,
-                width,
-            } => {
-                let map = bridge.map(window)?;
-                let at = usize::try_from(offset)?;
-                match width {
-                    1 => map.write(at, u8::try_from(value)?)?,
-                    2 => map.write(at, u16::try_from(value)?)?,
-                    4 => map.write(at, u32::try_from(value)?)?,
-                    8 => map.write(at, value)?,
-                    _ => anyhow::bail!("width is 1, 2, 4 or 8"),
-                }
-                push(&map, offset & !7)?;
+            Self::Store { spot, value } => {
+                let (map, at) = spot.place.open(bridge)?;
+                store(&map, at, spot.width, value)?;
+                push(&map, at)?;
             }
-            Self::Fill {
-                window,
-                offset,
-                length,
-                seed,
-            } => {
-                let map = bridge.map(window)?;
-                for at in (0..length).step_by(8) {
-                    map.write(usize::try_from(offset + at)?, pattern(seed, at))?;
+            Self::Fill { pattern } => {
+                let (map, words) = pattern.open(bridge)?;
+                for (at, word) in words {
+                    map.write(at, word)?;
                 }
-                push(&map, offset)?;
+                push(&map, usize::try_from(pattern.place.offset)?)?;
             }
-            Self::Verify {
-                window,
-                offset,
-                length,
-                seed,
-            } => {
-                let map = bridge.map(window)?;
-                let mut seen = Verified::default();
-                for at in (0..length).step_by(8) {
-                    match map.read::<u64>(usize::try_from(offset + at)?)? {
-                        value if value == pattern(seed, at) => seen.right += 1,
-                        u64::MAX => seen.all_ones += 1,
-                        _ => seen.wrong += 1,
-                    }
-                }
-                println!("{}", serde_json::to_string(&seen)?);
+            Self::Verify { pattern } => {
+                let (map, words) = pattern.open(bridge)?;
+                println!("{}", serde_json::to_string(&verify(&map, words)?)?);
             }
             Self::Hammer {
-                window,
-                offset,
+                place,
                 expect,
                 count,
             } => {
-                let map = bridge.map(window)?;
-                let at = usize::try_from(offset)?;
-                let expect = u32::try_from(expect)?;
-                let mut seen = Hammered::default();
-                let start = std::time::Instant::now();
-                // More tries than wanted, and an end where nobody ever answers.
-                for _ in 0..count.saturating_mul(TRIES) {
-                    match map.read::<u32>(at)? {
-                        value if value == expect => seen.right += 1,
-                        u32::MAX => {
-                            seen.all_ones += 1;
-                            // Where two nodes read from each other, each serves the other one only between its own reads.
-                            std::thread::sleep(PAUSE);
-                        }
-                        _ => seen.wrong += 1,
-                    }
-                    if seen.right == count {
-                        break;
-                    }
-                }
-                seen.micros = start.elapsed().as_micros();
+                let (map, at) = place.open(bridge)?;
+                let seen = hammer(&map, at, u32::try_from(expect)?, count)?;
                 println!("{}", serde_json::to_string(&seen)?);
             }
-            Self::StoreMany {
-                window,
-                offset,
-                count,
-            } => {
-                let map = bridge.map(window)?;
-                let at = usize::try_from(offset)?;
+            Self::StoreMany { place, count } => {
+                let (map, at) = place.open(bridge)?;
                 for value in 0..count {
                     map.write(at, value)?;
                 }
-                push(&map, offset & !7)?;
+                push(&map, at)?;
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ pub const ADAPTERS: Suite = Suite {
     name: "adapters",
     on: &[Setting::STOCK.adapters(2)],
     describe,
-    prepare,
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[Case {
         name: "every adapter reaches every other one",
         run: every_adapter,
@@ -29,10 +29,6 @@ fn describe(builder: Builder, _: Setting) -> Builder {
     guest::install(builder)
         .aperture("16M")
         .cmdline("iomem=relaxed")
-}
-
-fn prepare(context: &mut Context<'_>) -> Result<()> {
-    context.cluster.nodes().iter().try_for_each(ntb_tool::load)
 }
 
 fn every_adapter(context: &mut Context<'_>) -> Result<()> {

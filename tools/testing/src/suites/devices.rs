@@ -50,19 +50,12 @@ pub const INTERRUPTS: Suite = Suite {
         Setting::STOCK.iommu(Iommu::Intel { remap: true }),
     ],
     describe: |builder, _| {
-        // A refused write of other data never reaches the node; should one, it is a finding.
         guest::install(builder)
             .aperture("16M")
             .device_aperture("64M")
             .cmdline("iomem=relaxed")
     },
-    prepare: |context| {
-        for node in context.cluster.nodes() {
-            ntb_tool::load(node)?;
-        }
-        let port = context.cluster.node(1).port(0);
-        Tool::open(context.cluster.node(0), 0)?.wait_link(port, true)
-    },
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[Case {
         name: "an interrupt write through a slot",
         run: interrupt_writes,

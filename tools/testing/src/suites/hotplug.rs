@@ -19,12 +19,7 @@ pub const HOTPLUG: Suite = Suite {
     name: "hotplug",
     on: &[Setting::STOCK],
     describe,
-    prepare: |context| {
-        for node in context.cluster.nodes() {
-            ntb_tool::load(node)?;
-        }
-        Ok(())
-    },
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[Case {
         name: "ntb_hw_idt survives unplug and re-add",
         run: rounds,

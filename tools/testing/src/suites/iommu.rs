@@ -30,7 +30,7 @@ pub const MAPPED: Suite = Suite {
         Setting::STOCK.iommu(Iommu::Virtio),
     ],
     describe,
-    prepare,
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[
         Case {
             name: "mapped addresses deliver, others read all ones and change nothing",
@@ -54,7 +54,7 @@ pub const TRAPPED: Suite = Suite {
         // Each access to what is not mapped is reported by the node that it was aimed at.
         builder.expect_log("DMAR", Occurs::Allowed)
     },
-    prepare,
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[
         // First: the kernel prints only so many faults in five seconds.
         Case {
@@ -79,17 +79,6 @@ fn describe(builder: Builder, _: Setting) -> Builder {
     guest::install(builder)
         .aperture("1M")
         .cmdline("iomem=relaxed")
-}
-
-fn prepare(context: &mut Context<'_>) -> Result<()> {
-    for node in context.cluster.nodes() {
-        ntb_tool::load(node)?;
-    }
-    for (a, b) in context.pairs() {
-        let port = context.cluster.node(b).port(0);
-        Tool::open(context.cluster.node(a), 0)?.wait_link(port, true)?;
-    }
-    Ok(())
 }
 
 fn tools(cluster: &Cluster) -> Result<(Tool<'_>, Tool<'_>)> {

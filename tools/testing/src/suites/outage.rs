@@ -20,7 +20,7 @@ pub const SWITCH: Suite = Suite {
     name: "switch killed",
     on: &[Setting::STOCK],
     describe,
-    prepare,
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[Case {
         name: "nodes survive, report the loss of the link, and get a new switch",
         run: killed,
@@ -32,7 +32,7 @@ pub const RETURN: Suite = Suite {
     name: "return",
     on: &[Setting::STOCK],
     describe,
-    prepare,
+    prepare: |context| ntb_tool::load_everywhere(context.cluster),
     cases: &[
         Case {
             name: "reboot",
@@ -53,17 +53,6 @@ fn describe(builder: Builder, _: Setting) -> Builder {
     guest::install(builder)
         .aperture("16M")
         .cmdline("iomem=relaxed memmap=16M$0x8000000")
-}
-
-fn prepare(context: &mut Context<'_>) -> Result<()> {
-    for node in context.cluster.nodes() {
-        ntb_tool::load(node)?;
-    }
-    for (a, b) in context.pairs() {
-        let port = context.cluster.node(b).port(0);
-        Tool::open(context.cluster.node(a), 0)?.wait_link(port, true)?;
-    }
-    Ok(())
 }
 
 /// How long a node may take to notice that its link is gone.
