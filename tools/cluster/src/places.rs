@@ -88,7 +88,7 @@ pub(crate) fn remap() -> Result<PathBuf, Error> {
         "the window helper",
         "libntb_remap.so",
         "SKIFF_REMAP",
-        "ntb-remap",
+        "ntb-remap-preload",
     )
 }
 

@@ -3,11 +3,13 @@
 
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::ensure;
 use anyhow::Result;
 use ntb_switch::control::LinkState;
 use ntb_switch::control::MessageFaultKind;
+use ntb_switch::control::WindowState;
 use skiff_cluster::Builder;
 use skiff_cluster::Cluster;
 use skiff_cluster::Layout;
@@ -61,6 +63,10 @@ pub const FAULTS: Suite = Suite {
         Case {
             name: "port gone",
             run: port_gone,
+        },
+        Case {
+            name: "a node that was stopped gets its window back",
+            run: stopped,
         },
         Case {
             name: "lost and delayed messages",
@@ -332,6 +338,62 @@ fn port_gone(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A stopped node cannot confirm that its window changed: its link goes down, and comes back when the node goes on.
+fn stopped(context: &mut Context<'_>) -> Result<()> {
+    const SLOT: u64 = 7;
+    let cluster = context.cluster;
+    let port = cluster.node(0).port(0);
+    cluster
+        .switch()
+        .memory_write(cluster.node(1).port(0), AREA, &[0x44; 4096])?;
+    aim(cluster, "memory", 0, SLOT as usize, 1, AREA)?;
+    let load = || {
+        guest::value(
+            cluster.node(0),
+            &format!("window load memory {:#x}", SLOT * (64 << 20)),
+        )
+    };
+    ensure!(
+        load()? == 0x4444_4444,
+        "the slot reads {:#x} before",
+        load()?
+    );
+    let state = || -> Result<(LinkState, WindowState)> {
+        let status = cluster.switch().status()?.ports[usize::from(port)].clone();
+        Ok((status.link, status.window))
+    };
+    cluster.node(0).pause()?;
+    let given_up = (|| {
+        let started = Instant::now();
+        cluster.switch().poison(port, 2, SLOT as u8, true)?;
+        cluster.switch().poison(port, 2, SLOT as u8, false)?;
+        ensure!(
+            started.elapsed() < Duration::from_secs(5),
+            "the switch waited for {:?}",
+            started.elapsed()
+        );
+        ensure!(
+            state()? == (LinkState::Down, WindowState::WaitsForHelper),
+            "the port is {:?}",
+            state()?
+        );
+        Ok(())
+    })();
+    cluster.node(0).resume()?;
+    given_up?;
+    let deadline = Instant::now() + ntb_tool::SOON;
+    while state()? != (LinkState::Up, WindowState::Mapped) {
+        ensure!(Instant::now() < deadline, "the port stays {:?}", state()?);
+        thread::sleep(Duration::from_millis(20));
+    }
+    ensure!(
+        load()? == 0x4444_4444,
+        "the slot reads {:#x} after",
+        load()?
+    );
+    Ok(())
+}
+
 fn messages(context: &mut Context<'_>) -> Result<()> {
     /// Well above the time a message takes, well below a person's patience.
     const DELAY_MS: u64 = 1500;
@@ -371,7 +433,7 @@ fn messages(context: &mut Context<'_>) -> Result<()> {
             MessageFaultKind::DelayMs(DELAY_MS),
             1,
         )?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         from.send(to.port(), 0, 3)?;
         to.wait_inbox(0, true)?;
         ensure!(
