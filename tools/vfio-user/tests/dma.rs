@@ -77,7 +77,8 @@ fn reads_and_writes() {
     assert_eq!(client.dma_read(0x1000, &mut buf, LONG), fault);
     assert_eq!(client.dma_write(0x1000, &buf, LONG), fault);
     assert!(!client.is_stalled());
-    bus.join().unwrap();
+    // The client stays: without it every access would be refused, and only that.
+    let _bus = bus.join().unwrap();
     // Nothing is sent for these.
     client.dma_read(BASE, &mut [], LONG).unwrap();
     client.dma_write_posted(BASE, &[]).unwrap();

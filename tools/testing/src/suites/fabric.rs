@@ -202,7 +202,7 @@ fn repoint(context: &mut Context<'_>) -> Result<()> {
             "{} window hammer {window} 0 0x11111111 {}",
             guest::PATH,
             if context.setting.windows == WindowMode::Mapped {
-                40_000_000
+                15_000_000
             } else {
                 20_000
             }

@@ -8,7 +8,6 @@ use sha2::Digest;
 use sha2::Sha256;
 use skiff_cluster::Builder;
 use skiff_cluster::Cluster;
-use skiff_cluster::Iommu;
 use skiff_cluster::Kernel;
 use skiff_cluster::LutMode;
 
@@ -24,11 +23,7 @@ use crate::ntb_tool::SOON;
 /// Every ordered pair of nodes: message, doorbell, link event, window.
 pub const PAIRS: Suite = Suite {
     name: "ntb_hw_idt",
-    on: &[
-        Setting::STOCK,
-        Setting::STOCK.iommu(Iommu::Intel { remap: false }),
-        Setting::STOCK.kernel(Kernel::Debug),
-    ],
+    on: &[Setting::STOCK, Setting::STOCK.kernel(Kernel::Debug)],
     describe,
     prepare: load,
     cases: CASES,
