@@ -34,6 +34,10 @@ const CHECKS: &[Check] = &[
         line: "for f in tools/*/fuzz; do (cd $f && cargo check --quiet --locked) || exit 1; done",
     },
     Check {
+        name: "rooms depend on what is below them only",
+        line: "scripts/check-layers",
+    },
+    Check {
         name: "scripts are free of lints (shellcheck)",
         line: "scripts/check-scripts",
     },
