@@ -9,6 +9,7 @@ mod hotplug;
 mod logs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -258,12 +259,27 @@ impl Node {
             })
     }
 
-    /// Stops its whole QEMU process (SIGSTOP): the node answers nothing, its memory stays.
+    /// Stops its whole QEMU process (SIGSTOP) and waits until all its threads stand still: the node answers nothing,
+    /// its memory stays.
     ///
     /// # Errors
-    /// [`Error::Config`] if it does not run.
+    /// [`Error::Config`] if it does not run; [`Error::Timeout`] if it does not stop.
     pub fn pause(&self) -> Result<(), Error> {
-        self.signal(Signal::SIGSTOP)
+        const LIMIT: Duration = Duration::from_secs(10);
+        self.signal(Signal::SIGSTOP)?;
+        let deadline = Instant::now() + LIMIT;
+        while !self.machine()?.process().is_stopped() {
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout {
+                    who: self.who(),
+                    what: "stopped QEMU".to_owned(),
+                    limit: LIMIT,
+                    tail: String::new(),
+                });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Ends [`Node::pause`].

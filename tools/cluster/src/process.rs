@@ -6,6 +6,7 @@
 //! signal handler's thread kill them.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -136,6 +137,19 @@ impl Process {
         // Not collected, so the process id is still its own: only this owner collects it, and `signal` of another
         // thread can at worst find a zombie.
         Ok(kill(self.pid, signal)?)
+    }
+
+    /// Whether every thread of it stands still after a SIGSTOP (state T of /proc/PID/task/TID/stat, proc(5)).
+    pub(crate) fn is_stopped(&self) -> bool {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return false;
+        };
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name before it is in parentheses and may hold anything.
+            let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            state.starts_with('T')
+        })
     }
 
     /// Waits for its end.
