@@ -15,7 +15,7 @@
 #   modules.order  "NAME: DEP DEP", a module after all it depends on
 #   modules.builtin  names asked for that are part of vmlinux
 # The drivers of drivers/ntb are always among the modules, unmodified; the rest
-# is $guest_modules and whatever these need.
+# is $guest_modules, with stock kernels $stock_modules, and whatever these need.
 
 : "${cache:?lib.sh comes first}"
 
@@ -23,6 +23,8 @@ jobs=$(nproc)
 
 # Modules of the kernel package that guests use.
 guest_modules=(nvme ext4 virtio_iommu virtio_net virtio_blk)
+# Those that only benchmarks use, on the stock kernels: a disk over the network.
+stock_modules=(nvme_tcp nvmet_tcp)
 # Configuration symbols and modules of drivers/ntb.
 ntb_config=(CONFIG_NTB=m CONFIG_NTB_IDT=m CONFIG_NTB_TOOL=m CONFIG_NTB_PINGPONG=m
 	CONFIG_NTB_PERF=m CONFIG_NTB_TRANSPORT=m)

@@ -15,6 +15,9 @@ repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 cache=$(realpath -m -- "${SKIFF_CACHE:-$repo/.cache}")
 # SKIFF_CACHE may have come as a relative path: the callee may sit elsewhere.
 export SKIFF_CACHE=$cache
+# Our own modules, a folder for each kernel; SKIFF_MODULES keeps those of another worktree apart.
+# shellcheck disable=SC2034 # used by setup
+built_modules=${SKIFF_MODULES:-$cache/modules}
 # shellcheck disable=SC2034 # used by the scripts that source this file
 scripts=$repo/scripts
 
@@ -111,4 +114,12 @@ log_run() {
 		die "$what failed (exit code $rc)" "the whole log is in $log"
 	fi
 	say "$what: done in $((EPOCHSECONDS - start)) s"
+}
+
+# The argument of build-modules for a folder of modules ($1), if its Kbuild says
+# that they use symbols of skiff.ko, which was built into $2.
+symbols_for() {
+	if [ "$1" != "$repo" ] && grep -q 'symbols of skiff.ko' -- "$1/Kbuild"; then
+		printf 'KBUILD_EXTRA_SYMBOLS=%s\n' "$2/Module.symvers"
+	fi
 }
