@@ -32,8 +32,16 @@ pub struct NodeBuilder {
     pub(crate) adapters: Option<usize>,
     pub(crate) boot_limit: Option<Duration>,
     pub(crate) qemu_args: Vec<String>,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) cmdline: Vec<String>,
     pub(crate) expect: Vec<(String, Occurs)>,
+}
+
+/// A block node of QEMU on a file of the run directory, which outlives kills of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
 }
 
 macro_rules! common {
@@ -64,6 +72,16 @@ impl NodeBuilder {
     #[must_use]
     pub fn qemu_arg(mut self, arg: impl Into<String>) -> Self {
         self.qemu_args.push(arg.into());
+        self
+    }
+
+    /// A disk image of zeros, for devices that say `drive=NAME`; [`crate::Node::disk`] is its file.
+    #[must_use]
+    pub fn disk(mut self, name: impl Into<String>, bytes: u64) -> Self {
+        self.disks.push(Disk {
+            name: name.into(),
+            bytes,
+        });
         self
     }
 

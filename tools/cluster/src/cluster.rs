@@ -157,6 +157,11 @@ impl Cluster {
             .expect("a cluster with adapters and a running switch")
     }
 
+    /// Process id of the switch, if it runs.
+    pub fn switch_pid(&self) -> Option<i32> {
+        self.lock_switch().as_ref().map(Switch::pid)
+    }
+
     /// Kills the switch process at once, as if the fabric had lost power; the nodes go on.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ pub struct Command {
     title: String,
     exec: Exec,
     stdin: Vec<u8>,
+    stdin_stays: bool,
     limit: Duration,
 }
 
@@ -51,6 +52,7 @@ impl Command {
             title,
             exec,
             stdin: Vec::new(),
+            stdin_stays: false,
             limit: LIMIT,
         }
     }
@@ -75,6 +77,12 @@ impl Command {
     /// Feeds these bytes to its standard input, then closes it (default: empty).
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// Leaves its standard input open, for [`Job::write`].
+    pub fn keep_stdin(mut self) -> Self {
+        self.stdin_stays = true;
         self
     }
 
@@ -118,7 +126,9 @@ impl Command {
         job.stream
             .send_data(&self.stdin, self.limit.saturating_add(GRACE))
             .map_err(|error| job.lost(error))?;
-        job.stream.send(Request::Eof);
+        if !self.stdin_stays {
+            job.stream.send(Request::Eof);
+        }
         Ok(job)
     }
 
@@ -238,6 +248,37 @@ impl Job {
             }
             Err(error) => Err(self.lost(error)),
         }
+    }
+
+    /// Feeds these bytes to its standard input, if that was kept open.
+    ///
+    /// # Errors
+    /// An unreachable node, or a command that takes nothing for a minute.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.stream
+            .send_data(bytes, LIMIT)
+            .map_err(|error| self.lost(error))
+    }
+
+    /// Waits for the line of its standard output that starts with byte `from`, and gives it without its end. `None` if
+    /// the command ends before the line does.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], or an unreachable node.
+    pub fn wait_for_line(&self, from: usize, limit: Duration) -> Result<Option<String>, Error> {
+        let line = |bytes: &[u8]| {
+            let rest = bytes.get(from..)?;
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+        };
+        let found = self.stream.wait(limit, |state| match line(&state.stdout) {
+            Some(line) => Some(Some(line)),
+            None => state.end.is_some().then_some(None),
+        });
+        found.map_err(|error| {
+            let what = format!("answer of `{}`", self.title);
+            self.machine.wait_error(&what, limit, error)
+        })
     }
 
     /// Whether it has ended.

@@ -55,7 +55,7 @@ impl KernelFiles {
         modules.read_builtin(&read(&folder.join("modules.builtin"))?);
         modules.add_folder(&folder.join("modules"))?;
         // Our own modules, a folder for each M= directory that was built for this kernel.
-        if let Ok(folders) = fs::read_dir(cache.join("modules").join(kernel.name())) {
+        if let Ok(folders) = fs::read_dir(places::modules(&cache).join(kernel.name())) {
             for folder in folders.flatten().map(|entry| entry.path()) {
                 let hidden = folder
                     .file_name()

@@ -36,13 +36,14 @@ mod rundir;
 mod scan;
 mod spec;
 mod switch;
+mod tasks;
 mod tsc;
 
 pub use builder::{Builder, NodeBuilder};
 pub use cluster::Cluster;
 pub use command::{Command, Conversation, Job};
 pub use error::Error;
-pub use node::Node;
+pub use node::{Node, PortError};
 pub use options::{Iommu, Kernel, Layout, LutMode, UnknownName, WindowMode};
 pub use output::{Output, Status};
 pub use rundir::{exit_on_signals, running};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use crate::klog::KernelLog;
 use crate::link::{Link, WaitError};
@@ -23,13 +23,20 @@ use crate::process::{describe, Process};
 use crate::qemu::{self, Connections, Files};
 use crate::qmp::{Qmp, QmpError};
 use crate::spec::NodeSpec;
-use crate::{places, Error, WindowMode};
+use crate::{places, tasks, Error, WindowMode};
 
 /// How long QEMU may take for a monitor command.
 const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 
-/// Console lines in error messages.
-const TAIL: usize = 40;
+/// How long a machine may take to say what is wrong with it.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// What a kernel begins to tell of all its tasks with.
+const SHOW_STATE: &str = "sysrq: Show State";
+
+/// Console lines in error messages, and their columns.
+const TAIL: usize = 20;
+const COLUMNS: usize = 160;
 
 /// What the kernel prints when it has said everything about a panic.
 const LAST_WORDS: &str = "---[ end Kernel panic";
@@ -54,6 +61,8 @@ pub(crate) struct Machine {
     pub(crate) qmp: Qmp,
     pub(crate) link: Link,
     log: Arc<KernelLog>,
+    /// What is written here its console reads.
+    keys: UnixStream,
     /// What QEMU itself says.
     messages: PathBuf,
     /// It is meant to end.
@@ -100,7 +109,17 @@ impl Machine {
             image: &image.kernel,
             initramfs: &image.initramfs,
             run_dir: &image.run_dir,
+            own_dir: &image.log_dir,
         };
+        for disk in &spec.disks {
+            let made = File::options()
+                .create(true)
+                .append(true)
+                .open(qemu::disk_file(&image.log_dir, &disk.name));
+            // What an earlier machine wrote stays.
+            made.and_then(|file| file.set_len(disk.bytes))
+                .map_err(failed("make its disks"))?;
+        }
         let mut command = Command::new(places::QEMU);
         command.args(qemu::arguments(
             spec,
@@ -129,6 +148,7 @@ impl Machine {
             .append(true)
             .open(image.log_dir.join("console.log"));
         let capture = capture.map_err(failed("open console.log"))?;
+        let keys = console.try_clone().map_err(failed("share its console"))?;
         let (to, watched) = (Arc::clone(&log), link.clone());
         thread::Builder::new()
             .name(format!("console {}", spec.index))
@@ -141,6 +161,7 @@ impl Machine {
             qmp,
             link,
             log,
+            keys,
             messages,
             dismissed: AtomicBool::new(false),
             started,
@@ -221,8 +242,35 @@ impl Machine {
     /// The error for a failed wait for the agent.
     pub(crate) fn wait_error(&self, what: &str, limit: Duration, error: WaitError) -> Error {
         match error {
-            WaitError::Timeout => self.timeout(what, limit),
+            WaitError::Timeout => Error::Timeout {
+                who: self.who.clone(),
+                what: what.to_owned(),
+                limit,
+                tail: self.waiting() + &self.tail(),
+            },
             WaitError::Lost(why) => self.gone(what, &why),
+        }
+    }
+
+    /// What the machine's programs wait in, and what blocked tasks do: what the kernel says to the "magic SysRq" of a serial line.
+    /// A machine that stands still says nothing.
+    fn waiting(&self) -> String {
+        let pressed = self
+            .qmp
+            .execute("chardev-send-break", json!({ "id": "console" }), ANSWER)
+            .is_ok();
+        if !pressed {
+            return "\n--- QEMU does not answer".to_owned();
+        }
+        if (&self.keys).write_all(b"t").is_err() {
+            return String::new();
+        }
+        thread::sleep(ANSWER);
+        let lines = self.log.console_tail(usize::MAX);
+        let told = lines.iter().rposition(|line| line.contains(SHOW_STATE));
+        match told.map(|told| tasks::waiting(&lines[told..])) {
+            None => "\n--- its kernel does not answer".to_owned(),
+            Some(tasks) => format!("\n--- its tasks wait in:\n{}", tasks.join("\n")),
         }
     }
 
@@ -283,12 +331,18 @@ impl Machine {
     }
 
     fn tail(&self) -> String {
-        let lines = self.log.console_tail(TAIL);
+        let cut = |line: &String| line.chars().take(COLUMNS).collect::<String>();
+        let lines: Vec<String> = self.log.console_tail(TAIL).iter().map(cut).collect();
         let console = match lines.is_empty() {
             true => "\n--- its console is empty".to_owned(),
             false => format!("\n--- end of its console:\n{}", lines.join("\n")),
         };
-        console + &self.qemu_tail()
+        // It comes by the agent's own way: one that is behind the console says that nothing comes any more.
+        let agent = match self.log.current().last() {
+            Some(line) => format!("\n--- its agent has last said:\n{}", cut(line)),
+            None => String::new(),
+        };
+        console + &agent + &self.qemu_tail()
     }
 }
 

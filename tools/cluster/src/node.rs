@@ -4,26 +4,32 @@
 //! The current machine is behind a lock that is held only to look at it or replace it; whoever talks to it holds a
 //! reference of its own. What has to do with files, hot-plug and logs is in the modules below.
 
+mod errors;
 mod files;
 mod hotplug;
 mod logs;
+mod watch;
 
+pub use errors::PortError;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use skiff_agent::message::{Power, Request};
+use skiff_agent::message::{Power, Request, PORT_NAME};
 
 use crate::kernel::Modules;
 use crate::klog::KernelLog;
 use crate::machine::{Image, Machine};
+use crate::qemu::disk_file;
 use crate::scan::Expected;
 use crate::spec::NodeSpec;
 use crate::{Command, Error, Iommu, Kernel, Output};
 
-/// How often a condition inside a node is looked at.
+/// How often a condition inside a node is looked at, if looking is quick: at least half of its time a node must get on.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Patience with a guest that is asked to reboot, before the boot itself.
@@ -91,6 +97,11 @@ impl Node {
         &self.spec.ports
     }
 
+    /// The file behind a disk of its description.
+    pub fn disk(&self, name: &str) -> PathBuf {
+        disk_file(&self.image.log_dir, name)
+    }
+
     /// From the start (or reset) of its machine to the first word of its agent, for the current boot.
     pub fn boot_time(&self) -> Duration {
         *lock(&self.boot_time)
@@ -121,6 +132,35 @@ impl Node {
     /// A failing command is not an error, see [`Output::check`]; an unreachable node is.
     pub fn run(&self, line: &str) -> Result<Output, Error> {
         self.shell(line).run()
+    }
+
+    /// Runs a shell line as [`run`](Self::run) does, with the driver off the agent's port meanwhile: what the line prints is
+    /// told when the port is back.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn run_cut_off(&self, line: &str) -> Result<Output, Error> {
+        self.run(&format!(
+            "port=$(grep -lx {PORT_NAME} /sys/class/virtio-ports/*/name) || exit
+            device=$(readlink -f ${{port%/name}}/device)
+            driver=/sys/bus/virtio/drivers/virtio_console
+            echo ${{device##*/}} > $driver/unbind || exit
+            ({line})
+            result=$?
+            echo ${{device##*/}} > $driver/bind && exit $result"
+        ))
+    }
+
+    /// Asks the machine to sleep, and waits for the answer: a refusal, or that it has slept. Who does not want it to sleep for
+    /// good sets `/sys/power/pm_test` before.
+    ///
+    /// The agent's port does not sleep with it: Linux's `virtio_console` throws away what is under way in either direction
+    /// when it suspends (`virtcons_freeze`).
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn sleep(&self) -> Result<Output, Error> {
+        self.run_cut_off("echo mem > /sys/power/state")
     }
 
     /// A shell line, to be refined and run.
@@ -162,7 +202,7 @@ impl Node {
         self.run(&script.join(" && "))?.check().map(drop)
     }
 
-    /// Waits until a shell line succeeds, trying it every 50 ms.
+    /// Waits until a shell line succeeds, trying it every 50 ms, less often if it takes longer itself.
     ///
     /// # Errors
     /// [`Error::Timeout`] with the line's last output.
@@ -184,7 +224,7 @@ impl Node {
                     tail,
                 });
             }
-            std::thread::sleep(POLL);
+            thread::sleep(POLL.max(output.elapsed));
         }
     }
 

@@ -51,6 +51,8 @@ macro_rules! named {
 pub enum Kernel {
     /// Debian's own kernel of the default version.
     Stock,
+    /// Debian's own kernel of the other version that is known: 7.2 or 7.3.
+    Other,
     /// Debian's own kernel, 7.2.
     Stock72,
     /// Debian's own kernel, 7.3.
@@ -61,6 +63,7 @@ pub enum Kernel {
 
 named!(Kernel,
     Kernel::Stock => "stock",
+    Kernel::Other => "stock-other",
     Kernel::Stock72 => "stock-7.2",
     Kernel::Stock73 => "stock-7.3",
     Kernel::Debug => "debug",

@@ -45,6 +45,11 @@ pub(crate) fn cache() -> Result<PathBuf, Error> {
     })
 }
 
+/// Our own modules, a folder for each kernel: `$SKIFF_MODULES`, or a folder of the cache.
+pub(crate) fn modules(cache: &Path) -> PathBuf {
+    env::var_os("SKIFF_MODULES").map_or_else(|| cache.join("modules"), PathBuf::from)
+}
+
 /// Folders of cargo's output around this program, nearest first: of a test that is `deps`, then `debug`.
 fn output_folders() -> Vec<PathBuf> {
     let program = env::current_exe().ok();

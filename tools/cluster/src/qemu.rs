@@ -3,11 +3,12 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{json, Value};
 use skiff_agent::message::PORT_NAME;
 
+use crate::builder::Disk;
 use crate::spec::NodeSpec;
 use crate::{tsc, Iommu, Layout};
 
@@ -29,6 +30,8 @@ pub(crate) struct Files<'a> {
     pub(crate) initramfs: &'a Path,
     /// Of the switch.
     pub(crate) run_dir: &'a Path,
+    /// Of the node itself.
+    pub(crate) own_dir: &'a Path,
 }
 
 /// The guest's address of the root port of an adapter, e.g. `0000:00:10.0`.
@@ -48,17 +51,12 @@ pub(crate) fn function_ids(adapter: usize, layout: Layout) -> Vec<String> {
 }
 
 /// The id of the memory behind an adapter's companion function, if it has one.
-pub(crate) fn window_memory_id(adapter: usize, layout: Layout) -> Option<String> {
+fn window_memory_id(adapter: usize, layout: Layout) -> Option<String> {
     (layout == Layout::Companion).then(|| format!("ntbwin{adapter}"))
 }
 
 /// What `object-add` is told for that memory.
-pub(crate) fn window_memory(
-    spec: &NodeSpec,
-    adapter: usize,
-    port: u8,
-    run_dir: &Path,
-) -> Option<Value> {
+fn window_memory(spec: &NodeSpec, adapter: usize, port: u8, run_dir: &Path) -> Option<Value> {
     let id = window_memory_id(adapter, spec.layout)?;
     Some(json!({
         "qom-type": "memory-backend-file",
@@ -95,6 +93,19 @@ pub(crate) fn functions(spec: &NodeSpec, adapter: usize, port: u8, run_dir: &Pat
     window.into_iter().chain([bridge]).collect()
 }
 
+/// The file behind a disk of a node.
+pub(crate) fn disk_file(own_dir: &Path, name: &str) -> PathBuf {
+    own_dir.join(format!("{name}.img"))
+}
+
+/// The block node of a disk.
+fn disk(disk: &Disk, own_dir: &Path) -> Value {
+    let file = json!({
+        "driver": "file", "filename": disk_file(own_dir, &disk.name), "discard": "unmap",
+    });
+    json!({ "driver": "raw", "node-name": disk.name, "file": file, "discard": "unmap" })
+}
+
 /// The kernel's command line.
 pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
     let mut words = vec![
@@ -107,7 +118,11 @@ pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
         format!("tsc_early_khz={} tsc=reliable", tsc::khz()),
         // Nor may it give up at boot because too few timer ticks came while the host was busy.
         "no_timer_check".to_owned(),
+        // Of those that could be plugged in none is (see [`processors`]).
+        format!("possible_cpus={}", spec.cpus),
         "panic=0".to_owned(),
+        // Who waits for it in vain asks what it is doing, by a key on the console.
+        "sysrq_always_enabled".to_owned(),
     ];
     if !kernel_needs.is_empty() {
         words.push(kernel_needs.to_owned());
@@ -117,6 +132,13 @@ pub(crate) fn cmdline(spec: &NodeSpec, kernel_needs: &str) -> String {
     }
     words.extend(spec.cmdline.iter().cloned());
     words.join(" ")
+}
+
+/// The processors of a machine, and room for another one. QEMU emulates the locked instructions of a machine that can have no more
+/// than one as if nobody else looked at its memory (`mttcg_start_vcpu_thread`: no `CF_PARALLEL`), so that they order nothing:
+/// but its peers do look, and its devices, and Linux takes a locked instruction for a full barrier.
+fn processors(cpus: u32) -> String {
+    format!("cpus={cpus},maxcpus={}", cpus.max(2))
 }
 
 /// All arguments of QEMU.
@@ -129,21 +151,21 @@ pub(crate) fn arguments(
     let mut args: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     let memory = format!("{}M", spec.memory_mib);
+    // Instructions are counted in one thread only.
+    let counting = spec.qemu_args.iter().any(|arg| arg == "-icount");
+    let threads = if counting { "single" } else { "multi" };
     add(&["-name", &format!("node{}", spec.index)]);
     add(&["-nodefaults", "-no-user-config", "-display", "none"]);
     add(&[
         "-machine",
         "q35,memory-backend=ram",
         "-accel",
-        "tcg,thread=multi",
+        &format!("tcg,thread={threads}"),
     ]);
-    // Firmware places 64-bit windows by the number of address bits; with fewer, windows of 1 GiB get no room.
-    add(&[
-        "-cpu",
-        "max,la57=off,phys-bits=42",
-        "-smp",
-        &spec.cpus.to_string(),
-    ]);
+    // Firmware places 64-bit windows by the number of address bits; with fewer, windows of 1 GiB get no room. An emulated
+    // string instruction moves a byte (or a word) at a time, and the processor must not say that this is its fast way.
+    add(&["-cpu", "max,la57=off,phys-bits=42,erms=off,fsrm=off"]);
+    add(&["-smp", &processors(spec.cpus)]);
     add(&[
         "-m",
         &memory,
@@ -181,9 +203,11 @@ pub(crate) fn arguments(
     ]);
     for (adapter, port) in spec.ports.iter().enumerate() {
         let slot = usize::from(FIRST_ROOT_PORT).saturating_add(adapter);
+        // As fast as the switch's links. Behind a faster port Linux waits for the link after a reset, which QEMU does not
+        // report as up when functions are plugged by ACPI.
         add(&[
             "-device",
-            &format!("pcie-root-port,id=ntbport{adapter},addr={slot:#x},chassis={slot},slot={slot},pref64-reserve=4G"),
+            &format!("pcie-root-port,id=ntbport{adapter},addr={slot:#x},chassis={slot},slot={slot},x-speed=5,pref64-reserve=4G"),
         ]);
         if let Some(memory) = window_memory(spec, adapter, *port, files.run_dir) {
             add(&["-object", &memory.to_string()]);
@@ -191,6 +215,9 @@ pub(crate) fn arguments(
         for function in functions(spec, adapter, *port, files.run_dir) {
             add(&["-device", &function.to_string()]);
         }
+    }
+    for found in &spec.disks {
+        add(&["-blockdev", &disk(found, files.own_dir).to_string()]);
     }
     args.extend([
         "-kernel".into(),
@@ -215,6 +242,7 @@ mod tests {
             image: "k".as_ref(),
             initramfs: "i".as_ref(),
             run_dir: "/run/x".as_ref(),
+            own_dir: "/run/x/node".as_ref(),
         };
         let connections = Connections {
             monitor: 5,
@@ -252,6 +280,21 @@ mod tests {
         );
         assert!(iommu < bridge);
         assert!(line.contains("intremap=on") && line.contains("intel_iommu=on"));
+    }
+
+    #[test]
+    fn locked_instructions_of_one_processor_are_barriers() {
+        let line = joined(&Cluster::builder(), 0);
+        assert!(line.contains("-smp cpus=1,maxcpus=2") && line.contains("possible_cpus=1"));
+        let line = joined(&Cluster::builder().cpus(4), 0);
+        assert!(line.contains("-smp cpus=4,maxcpus=4") && line.contains("possible_cpus=4"));
+    }
+
+    #[test]
+    fn a_disk_is_a_file_of_its_own_node() {
+        let builder = Cluster::builder().node(1, |node| node.disk("a", 512));
+        assert!(!joined(&builder, 0).contains("-blockdev"));
+        assert!(joined(&builder, 1).contains("/run/x/node/a.img"));
     }
 
     #[test]

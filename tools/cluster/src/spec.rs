@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::builder::Disk;
 use crate::scan::Expected;
 use crate::{Builder, Error, Iommu, Kernel, Layout, NodeBuilder, WindowMode};
 
@@ -29,6 +30,7 @@ pub(crate) struct NodeSpec {
     pub(crate) boot_limit: Duration,
     pub(crate) ports: Vec<u8>,
     pub(crate) qemu_args: Vec<String>,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) cmdline: Vec<String>,
     pub(crate) expected: Vec<Expected>,
 }
@@ -118,6 +120,7 @@ pub(crate) fn resolve(builder: &Builder) -> Result<Vec<NodeSpec>, Error> {
             aperture: bytes(&builder.aperture)?,
             boot_limit: last(&all, |node| node.boot_limit).unwrap_or(Duration::from_secs(limit)),
             ports: own,
+            disks: all.iter().flat_map(|node| node.disks.clone()).collect(),
             qemu_args: all.iter().flat_map(|node| node.qemu_args.clone()).collect(),
             cmdline: all.iter().flat_map(|node| node.cmdline.clone()).collect(),
             expected: expected(&all)?,

@@ -127,6 +127,11 @@ impl Switch {
         })
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
     /// How it ended by itself, if it did.
     pub(crate) fn ended(&self) -> Option<String> {
         self.process.ended().map(describe)

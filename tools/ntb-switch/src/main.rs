@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 100)]
     read_timeout: u64,
     /// How long a re-mapping helper may take to confirm a change, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 500)]
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
     helper_timeout: u64,
 }
 

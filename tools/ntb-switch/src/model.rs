@@ -31,6 +31,7 @@ use event::Audience;
 use event::Kind;
 use lanes::Lanes;
 
+pub use config::{VECTORS_BAR, VECTORS_BYTES};
 pub use port::Bar;
 pub use port::ConfigError;
 pub use port::Layout;
@@ -307,6 +308,12 @@ impl Switch {
     pub fn bar_size(&self, port: Port, bar: Bar) -> u64 {
         self.endpoint(port)
             .map_or(0, |endpoint| endpoint.function.bar_size(bar))
+    }
+
+    /// Vectors of MSI-X that the function has (companion layout); 0 if it has MSI only.
+    pub fn vectors(&self, port: Port) -> u32 {
+        self.endpoint(port)
+            .map_or(0, |endpoint| endpoint.function.vectors())
     }
 
     /// Bytes of a window, wherever it is; 0 for what is none.

@@ -114,17 +114,22 @@ fn the_companion_layout_names_its_companion() {
     .expect("a good port");
     assert_eq!(
         capabilities(&switch),
-        [(0x40, 0x10), (0xc0, 0x01), (0xd0, 0x05), (0xe0, 0x09)]
+        [
+            (0x40, 0x10),
+            (0xc0, 0x01),
+            (0xd0, 0x05),
+            (0xe0, 0x09),
+            (0xf4, 0x11)
+        ]
     );
-    let words = [0xe0, 0xe4, 0xe8, 0xec, 0xf0, 0xf4].map(|at| switch.register_read(port(0), at));
+    let words = [0xe0, 0xe4, 0xe8, 0xec, 0xf0].map(|at| switch.register_read(port(0), at));
     assert_eq!(
         words,
         [
-            0x0114_0009,
+            0x0114_f409,
             u32::from_le_bytes(*b"SKIF"),
             0x0000_0201,
             16 << 20,
-            0,
             0
         ]
     );
@@ -134,6 +139,44 @@ fn the_companion_layout_names_its_companion() {
     assert_eq!(switch.register_read(port(0), 0x18), 0);
     let setup = |switch: &Switch| switch.register_read(port(0), BARSETUP + 32);
     assert_eq!(setup(&switch), setup(&chip), "registers are the same");
+}
+
+#[test]
+fn the_companion_layout_has_vectors_of_which_the_first_is_the_ports() {
+    let chip = config(Windows::Lut12);
+    let companion = PortConfig {
+        layout: Layout::Companion,
+        ..chip
+    };
+    let mut fabric = Fabric::new(2, Windows::Lut12);
+    fabric.switch = Switch::new(&[companion, chip]).expect("good ports");
+    fabric.attach(0);
+    fabric.attach(1);
+    assert_eq!(
+        [0, 1].map(|at| fabric.switch.vectors(port(at))),
+        [32, 0],
+        "the chip has MSI only"
+    );
+    let msix = |fabric: &mut Fabric, by| [0xf4, 0xf8, 0xfc].map(|at| fabric.nt_read(by, at));
+    assert_eq!(msix(&mut fabric, 0), [0x001f_0011, 0x001, 0x801]);
+    for at in [0x14, 0xf4, 0xf8, 0xfc] {
+        fabric.nt_write(0, at, !0);
+        fabric.nt_write(1, at, !0);
+    }
+    // A BAR of a page, enable and function mask can be written.
+    assert_eq!(fabric.nt_read(0, 0x14), 0xffff_f000);
+    assert_eq!(msix(&mut fabric, 0), [0xc01f_0011, 0x001, 0x801]);
+    assert_eq!(fabric.nt_read(1, 0x14), 0);
+    assert_eq!(msix(&mut fabric, 1), [0; 3]);
+
+    let raised = |fabric: &Fabric| fabric.switch.counts(port(0)).interrupts_raised;
+    fabric.nt_write(0, 0x04, 0x6);
+    fabric.nt_write(0, INDBELLMSK, 0);
+    fabric.nt_write(0, NTINTMSK, 0);
+    fabric.nt_write(0, OUTDBELLSET, 1);
+    assert_eq!(raised(&fabric), 0, "masked");
+    fabric.nt_write(0, 0xf4, 0x8000_0000);
+    assert_eq!(raised(&fabric), 1);
 }
 
 #[test]

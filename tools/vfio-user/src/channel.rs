@@ -172,6 +172,12 @@ impl Channel {
         Ok(received.bytes)
     }
 
+    /// Bytes that the client has sent and nobody has received.
+    pub(crate) fn unread(&self) -> u64 {
+        // A socket that cannot tell is broken, which the reader notices.
+        rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
+    }
+
     /// Throws away what a closed socket still holds: file descriptors in it would stay open as long as somebody has a handle on the connection.
     pub(crate) fn drain(&self) {
         let mut buf = [0; 4096];

@@ -73,6 +73,17 @@ impl Client {
         self.shared.is_stalled()
     }
 
+    /// Whether the device has done all that the client has sent until now.
+    pub fn is_settled(&self) -> bool {
+        self.shared.is_settled()
+    }
+
+    /// Waits until the device has done all that the client has sent until now, or for `limit`. Must not be called by the device while
+    /// it does what the same client has sent.
+    pub fn settle(&self, limit: Duration) {
+        self.shared.settle(limit);
+    }
+
     /// Ends the connection; all accesses that wait return `Disconnected`. Does not wait for the connection's threads.
     pub fn close(&self) {
         self.shared.close();

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use crate::channel::{Channel, NoRoom, SendError};
 use crate::client::{Client, DmaError};
 use crate::device::Device;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Progress};
 use crate::reader;
 use crate::session;
 use crate::waiting::{Waiting, POSTED_IDS};
-use crate::wire::{Command, DmaData, DmaRange, Header, Kind, Reply};
+use crate::wire::{Command, DmaData, DmaRange, Header, Kind, Reply, HEADER_SIZE};
 use crate::Errno;
 
 /// What the server tells the client about its limits during the handshake.
@@ -144,6 +144,7 @@ pub fn serve_with(
         channel: Channel::new(stream)?,
         waiting: Waiting::default(),
         inbox: Inbox::default(),
+        reading: AtomicBool::new(true),
         transfer: AtomicU32::new(0),
         ended: OnceLock::new(),
     });
@@ -177,6 +178,8 @@ pub(crate) struct Shared {
     pub(crate) channel: Channel,
     pub(crate) waiting: Waiting,
     pub(crate) inbox: Inbox,
+    /// The reader may have received what it has not put into the inbox: it does not wait for the client.
+    pub(crate) reading: AtomicBool,
     /// Agreed largest data of one message in bytes; 0 until the handshake is done.
     transfer: AtomicU32,
     ended: OnceLock<Ended>,
@@ -201,6 +204,35 @@ impl Shared {
 
     pub(crate) fn close(&self) {
         self.end(Ended::Closed);
+    }
+
+    /// Whether all is done that the client has sent until now.
+    pub(crate) fn is_settled(&self) -> bool {
+        // In this order: what has left the socket is being read, then in the inbox, then done.
+        self.channel.unread() == 0
+            && !self.reading.load(Ordering::SeqCst)
+            && self.inbox.progress().left == 0
+    }
+
+    /// Waits until all is done that the client has sent until now, or for `limit`.
+    pub(crate) fn settle(&self, limit: Duration) {
+        /// No command is shorter.
+        const SHORTEST: u64 = HEADER_SIZE as u64;
+        /// What comes to an end without the worker is looked for so often.
+        const STEP: Duration = Duration::from_micros(100);
+        let deadline = deadline(limit);
+        // The one that is being read may be in none of both; more may have come since.
+        let unread = self.channel.unread() / SHORTEST + 1;
+        let Progress { done, left } = self.inbox.progress();
+        let target = done + left + unread;
+        loop {
+            let Progress { done, .. } = self.inbox.progress();
+            let late = Instant::now() >= deadline || self.channel.is_closed();
+            if late || done >= target || self.is_settled() {
+                return;
+            }
+            self.inbox.watch(done, STEP);
+        }
     }
 
     pub(crate) fn is_stalled(&self) -> bool {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::wire::Header;
 
@@ -29,9 +30,20 @@ struct Queue {
     /// The reader has found no room and must be woken when there is.
     reader_waits: bool,
     closed: bool,
+    /// The worker has taken one that it has not done yet.
+    working: bool,
+    /// How many the worker has done.
+    done: u64,
+    /// How many threads wait for the worker to get on.
+    watchers: usize,
 }
 
 impl Queue {
+    /// How many there are that are not done.
+    fn left(&self) -> u64 {
+        u64::try_from(self.messages.len()).unwrap_or(u64::MAX) + u64::from(self.working)
+    }
+
     fn is_at_least(&self, part: usize) -> bool {
         self.messages.len() >= MOST_MESSAGES / part || self.bytes >= MOST_BYTES / part
     }
@@ -41,6 +53,17 @@ impl Queue {
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     arrived: Condvar,
+    /// One was done that somebody watches for.
+    progressed: Condvar,
+}
+
+/// How far the worker is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// How many commands it has done.
+    pub(crate) done: u64,
+    /// How many there are that it has not done.
+    pub(crate) left: u64,
 }
 
 /// What the worker takes out of the inbox.
@@ -68,14 +91,21 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes the oldest message, waiting for one; none when the inbox is closed and empty.
+    /// Takes the oldest message, waiting for one; none when the inbox is closed and empty. What was taken before is done.
     pub(crate) fn take(&self) -> Option<Taken> {
-        let queue = self.lock();
+        let mut queue = self.lock();
+        if std::mem::take(&mut queue.working) {
+            queue.done += 1;
+            if queue.watchers > 0 {
+                self.progressed.notify_all();
+            }
+        }
         let mut queue = self
             .arrived
             .wait_while(queue, |queue| queue.messages.is_empty() && !queue.closed)
             .unwrap_or_else(PoisonError::into_inner);
         let message = queue.messages.pop_front()?;
+        queue.working = true;
         queue.bytes -= message.payload.len();
         let wake_reader = queue.reader_waits && !queue.is_at_least(2);
         if wake_reader {
@@ -85,6 +115,26 @@ impl Inbox {
             message,
             wake_reader,
         })
+    }
+
+    /// How far the worker is.
+    pub(crate) fn progress(&self) -> Progress {
+        let queue = self.lock();
+        Progress {
+            done: queue.done,
+            left: queue.left(),
+        }
+    }
+
+    /// Waits until the worker has got on, or for `limit`.
+    pub(crate) fn watch(&self, done: u64, limit: Duration) {
+        let mut queue = self.lock();
+        queue.watchers += 1;
+        let (mut queue, _) = self
+            .progressed
+            .wait_timeout_while(queue, limit, |queue| queue.done == done)
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.watchers -= 1;
     }
 
     /// No more messages will come; those that are there can still be taken.

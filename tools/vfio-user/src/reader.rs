@@ -6,6 +6,7 @@
 //! alive as one that has nothing to say, and [`Shared::end`] ends every wait.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 
@@ -105,7 +106,10 @@ fn wait(shared: &Shared, interest: Interest) -> Result<(), Ended> {
     if shared.channel.is_closed() {
         return Err(Ended::Closed);
     }
-    shared.channel.wait(interest).map_err(Ended::Socket)
+    shared.reading.store(false, Ordering::SeqCst);
+    let waited = shared.channel.wait(interest);
+    shared.reading.store(true, Ordering::SeqCst);
+    waited.map_err(Ended::Socket)
 }
 
 /// An error number as it came, if it is one.

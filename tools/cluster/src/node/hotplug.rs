@@ -3,35 +3,30 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::Node;
-use crate::qemu::{function_ids, functions, root_port_address, window_memory, window_memory_id};
+use crate::qemu::{function_ids, functions, root_port_address};
 use crate::Error;
 
 /// The guest's part in it takes well under a second when nothing is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl Node {
-    /// Hot-unplugs adapter `adapter`'s slot and waits until QEMU reports its functions gone.
+    /// Hot-unplugs adapter `adapter` and waits until QEMU reports its function gone.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the guest does not let go; [`Error::Qmp`].
+    /// [`Error::Config`] in the companion layout: QEMU does not survive it; [`Error::Timeout`] when the guest does not let go;
+    /// [`Error::Qmp`].
     pub fn unplug_ntb(&self, adapter: usize) -> Result<(), Error> {
         self.adapter_port(adapter)?;
-        let machine = self.machine()?;
-        let ids = function_ids(adapter, self.spec.layout);
-        machine.qmp.forget_events();
-        // The guest gives up the slot as a whole.
-        machine.monitor("device_del", json!({ "id": ids[0] }))?;
-        for id in &ids {
-            machine.wait_deleted(id, LIMIT)?;
+        match &function_ids(adapter, self.spec.layout)[..] {
+            [id] => self.unplug(id),
+            _ => Err(Error::Config(
+                "QEMU ends when a function with MSI-X, as the companion layout has it, is unplugged: use the chip layout"
+                    .to_owned(),
+            )),
         }
-        // QEMU 11 aborts when a function is plugged onto memory that another one had.
-        if let Some(memory) = window_memory_id(adapter, self.spec.layout) {
-            machine.monitor("object-del", json!({ "id": memory }))?;
-        }
-        Ok(())
     }
 
     /// Hot-plugs adapter `adapter` again and waits until the guest lists it on its PCI bus.
@@ -41,11 +36,7 @@ impl Node {
     pub fn plug_ntb(&self, adapter: usize) -> Result<(), Error> {
         let port = self.adapter_port(adapter)?;
         let machine = self.machine()?;
-        let run_dir = &self.image.run_dir;
-        if let Some(memory) = window_memory(&self.spec, adapter, port, run_dir) {
-            machine.monitor("object-add", memory)?;
-        }
-        for function in functions(&self.spec, adapter, port, run_dir) {
+        for function in functions(&self.spec, adapter, port, &self.image.run_dir) {
             machine.monitor("device_add", function)?;
         }
         self.wait_for(&list(adapter), LIMIT).map(drop)
@@ -65,7 +56,26 @@ impl Node {
             .to_owned())
     }
 
-    fn adapter_port(&self, adapter: usize) -> Result<u8, Error> {
+    /// Asks the guest to let go of the device that QEMU knows as `id`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the guest does not let go; [`Error::Qmp`].
+    pub fn unplug(&self, id: &str) -> Result<(), Error> {
+        let machine = self.machine()?;
+        machine.qmp.forget_events();
+        machine.monitor("device_del", json!({ "id": id }))?;
+        machine.wait_deleted(id, LIMIT)
+    }
+
+    /// Hot-plugs a device, described as QEMU's device_add takes it. The guest has not seen it when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Qmp`].
+    pub fn plug(&self, device: Value) -> Result<(), Error> {
+        self.machine()?.monitor("device_add", device).map(drop)
+    }
+
+    pub(super) fn adapter_port(&self, adapter: usize) -> Result<u8, Error> {
         let port = self.spec.ports.get(adapter).copied();
         port.ok_or_else(|| Error::Config(format!("{} has no adapter {adapter}", self.who())))
     }

@@ -66,6 +66,21 @@ const COMPANION_VERSION: u32 = 1;
 const COMPANION_SIGNATURE: u32 = 0x4649_4b53;
 /// The companion is function 1 of the same slot, the window its BAR2.
 const COMPANION_PLACE: u32 = 0x0000_0201;
+/// MSI-X capability of the companion layout (an addition to the chip).
+const MSIX: u32 = 0xf4;
+const MSIX_TABLE: u32 = 0xf8;
+const MSIX_PENDING: u32 = 0xfc;
+const MSIX_ENABLE: u32 = 1 << 31;
+const MSIX_MASK: u32 = 1 << 30;
+/// Where the table and the pending bits are in their BAR, which is theirs alone.
+const MSIX_TABLE_AT: u32 = 0;
+const MSIX_PENDING_AT: u32 = 0x800;
+/// The PCI number of that BAR.
+pub const VECTORS_BAR: usize = 1;
+/// Its bytes.
+pub const VECTORS_BYTES: u64 = 0x1000;
+/// Vectors: the port's own interrupt is the first; the others are for whom the node likes to tell their messages.
+const VECTORS: u32 = 32;
 
 /// State of one function that a reset takes back.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -80,6 +95,7 @@ struct State {
     msi_control: u32,
     msi_address: [u32; 2],
     msi_data: u32,
+    msix_control: u32,
 }
 
 /// What a write to the configuration space changed beyond the bits themselves.
@@ -125,9 +141,18 @@ impl Function {
         self.state.command & PCICMDSTS_BME != 0 && self.state.power == 0
     }
 
-    /// An MSI can leave: enabled, and it is a bus master's write.
+    /// The port's interrupt can leave, as MSI or as the first vector of MSI-X: enabled, and it is a bus master's write.
     pub(super) fn msi(&self) -> bool {
-        self.state.msi_control & MSI_ENABLE != 0 && self.masters()
+        let msix = self.state.msix_control & (MSIX_ENABLE | MSIX_MASK) == MSIX_ENABLE;
+        (self.state.msi_control & MSI_ENABLE != 0 || msix) && self.masters()
+    }
+
+    /// Vectors of MSI-X; 0 if the function has MSI only.
+    pub(super) fn vectors(&self) -> u32 {
+        match self.config.layout {
+            Layout::Chip => 0,
+            Layout::Companion => VECTORS,
+        }
     }
 
     /// Bytes of a BAR; 0 where the function has none.
@@ -154,6 +179,12 @@ impl Function {
 
     /// Address bits of a BAR register that can be written, and its fixed type bits.
     fn bar_bits(&self, index: usize) -> (u32, u32) {
+        if index == VECTORS_BAR {
+            return match self.vectors() {
+                0 => (0, 0),
+                _ => (!(VECTORS_BYTES - 1) as u32, 0),
+            };
+        }
         let Some(bar) = Bar::from_number(index & !1) else {
             return (0, 0);
         };
@@ -163,8 +194,7 @@ impl Function {
         }
         let mask = !(size - 1);
         match (bar, index & 1) {
-            (Bar::Registers, 0) => (mask as u32, 0),
-            (Bar::Registers, _) => (0, 0),
+            (Bar::Registers, _) => (mask as u32, 0),
             // 64 bits, prefetchable.
             (_, 0) => (mask as u32, 0xc),
             (_, _) => ((mask >> 32) as u32, 0),
@@ -201,6 +231,7 @@ impl Function {
             0xd8 => state.msi_address[1],
             0xdc => state.msi_data,
             COMPANION..=0xf3 => self.companion(offset - COMPANION),
+            MSIX..=0xff => self.msix(offset),
             _ => 0,
         }
     }
@@ -230,6 +261,10 @@ impl Function {
             0xd4 => self.state.msi_address[0] = lanes.merge(self.state.msi_address[0], !3),
             0xd8 => self.state.msi_address[1] = lanes.merge(self.state.msi_address[1], !0),
             0xdc => self.state.msi_data = lanes.merge(self.state.msi_data, 0xffff),
+            MSIX if self.vectors() != 0 => {
+                self.state.msix_control =
+                    lanes.merge(self.state.msix_control, MSIX_ENABLE | MSIX_MASK);
+            }
             _ => {}
         }
         Changed {
@@ -253,11 +288,22 @@ impl Function {
             return 0;
         }
         match offset {
-            0x00 => 0x09 | (COMPANION_LENGTH << 16) | (COMPANION_VERSION << 24),
+            0x00 => 0x09 | (MSIX << 8) | (COMPANION_LENGTH << 16) | (COMPANION_VERSION << 24),
             0x04 => COMPANION_SIGNATURE,
             0x08 => COMPANION_PLACE,
             0x0c => self.config.memory_aperture as u32,
             0x10 => (self.config.memory_aperture >> 32) as u32,
+            _ => 0,
+        }
+    }
+
+    /// The capability with the vectors.
+    fn msix(&self, offset: u32) -> u32 {
+        let bar = VECTORS_BAR as u32;
+        match (self.vectors().checked_sub(1), offset) {
+            (Some(last), MSIX) => 0x11 | (last << 16) | self.state.msix_control,
+            (Some(_), MSIX_TABLE) => MSIX_TABLE_AT | bar,
+            (Some(_), MSIX_PENDING) => MSIX_PENDING_AT | bar,
             _ => 0,
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! Order: one connection's accesses are carried out one after the other, and what is sent to a node arrives there in
 //! the order in which it was sent, so a read pushes earlier writes to the same node. A write to memory is done at once
-//! and may overtake an earlier one to device registers.
+//! and may overtake an earlier one to device registers. A read of a node's memory is answered when the writes that this
+//! node had sent before have been carried out, as a completion does not pass them on the way.
 
 use skiff_vfio_user::{Client, DmaError, Errno};
 
@@ -30,7 +31,7 @@ enum Target {
     Device(Port, u64),
 }
 
-/// A read of device registers that is still to be done, without the lock.
+/// What is still to be done with a node, without the lock: a read of device registers, or a wait.
 struct Forward {
     client: Client,
     from: Node,
@@ -82,9 +83,19 @@ impl Fabric {
         counters.non_posted_reads.one();
         counters.non_posted_read_bytes.add(data.len() as u64);
         let mut at = 0;
+        let mut pushed = None;
         while at < data.len() {
             let state = self.lock_for(who)?;
             let (target, len) = target(&state, who.port, bar, offset + at as u64, data.len() - at);
+            if let Target::Memory(port, addr, _) = target {
+                if let Some(behind) = behind(&state, who.port, port, addr) {
+                    if pushed.replace(port) != Some(port) {
+                        drop(state);
+                        self.push(&behind);
+                        continue;
+                    }
+                }
+            }
             let part = &mut data[at..at + len];
             at += len;
             let forward = match target {
@@ -106,6 +117,13 @@ impl Fabric {
             }
         }
         Ok(())
+    }
+
+    /// Waits for what a node has sent before its memory is read, unless that node waits itself, for us.
+    fn push(&self, behind: &Forward) {
+        if let Ok(_waiting) = self.waits.begin(behind.from, behind.to) {
+            behind.client.settle(self.limits.read);
+        }
     }
 
     /// Reads another node's device registers.
@@ -167,6 +185,12 @@ impl Fabric {
         }
         Ok(())
     }
+}
+
+/// What it takes to wait for what the node at `to` has sent, if any of that is still to be done.
+fn behind(state: &State, from: Port, to: Port, addr: u64) -> Option<Forward> {
+    forward(state, from, to, addr)
+        .filter(|forward| forward.from != forward.to && !forward.client.is_settled())
 }
 
 /// What it takes to read registers at `addr` of the node at `to`.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One connection of a port as the PCI function that the node sees: its regions, its one MSI, and its memory.
+//! One connection of a port as the PCI function that the node sees: its regions, its interrupts, and its memory.
+//!
+//! Of the vectors of MSI-X (companion layout) the switch signals the first alone. The table is the client's: which message a
+//! vector has is between the node and whom it tells.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use skiff_vfio_user::device::{IRQ_MSI, REGION_BAR0, REGION_CONFIG};
+use skiff_vfio_user::device::{IRQ_MSI, IRQ_MSIX, REGION_BAR0, REGION_CONFIG};
 use skiff_vfio_user::{
     Client, Device, DeviceInfo, DmaMap, DmaUnmap, Errno, IrqAction, IrqData, IrqFlags, IrqInfo,
     RegionInfo, RegionMapping, SetIrqs,
@@ -12,7 +15,7 @@ use skiff_vfio_user::{
 
 use super::fabric::{Attachment, Fabric};
 use super::state::{Window, WindowFile};
-use crate::model::Bar;
+use crate::model::{Bar, VECTORS_BAR, VECTORS_BYTES};
 
 /// Bytes of configuration space (PCI Express).
 const CONFIG_SIZE: u64 = 4096;
@@ -28,6 +31,8 @@ pub(super) struct Function {
 enum Region {
     Config,
     Bar(Bar),
+    /// What is around the table of MSI-X: nothing.
+    Vectors,
 }
 
 impl Region {
@@ -36,7 +41,21 @@ impl Region {
             return Some(Self::Config);
         }
         let number = usize::try_from(index.checked_sub(REGION_BAR0)?).ok()?;
+        if number == VECTORS_BAR {
+            return Some(Self::Vectors);
+        }
         Bar::from_number(number).map(Self::Bar)
+    }
+}
+
+impl Function {
+    /// Vectors of MSI-X.
+    fn vectors(&self) -> Result<u32, Errno> {
+        Ok(self
+            .fabric
+            .lock_for(self.who)?
+            .switch
+            .vectors(self.who.port))
     }
 }
 
@@ -56,8 +75,11 @@ impl Device for Function {
     fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {
         let bar = match Region::new(index) {
             Some(Region::Config) => return Ok(RegionInfo::trapped(CONFIG_SIZE)),
+            Some(Region::Vectors) if self.vectors()? != 0 => {
+                return Ok(RegionInfo::trapped(VECTORS_BYTES))
+            }
             Some(Region::Bar(bar)) => bar,
-            None => return Ok(RegionInfo::ABSENT),
+            Some(Region::Vectors) | None => return Ok(RegionInfo::ABSENT),
         };
         let mut state = self.fabric.lock_for(self.who)?;
         let size = state.switch.bar_size(self.who.port, bar);
@@ -85,14 +107,12 @@ impl Device for Function {
     }
 
     fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno> {
-        if index == IRQ_MSI {
-            Ok(IrqInfo {
-                count: 1,
-                flags: IrqFlags::EVENTFD | IrqFlags::NORESIZE,
-            })
-        } else {
-            Ok(IrqInfo::ABSENT)
-        }
+        let (count, flags) = match index {
+            IRQ_MSI => (1, IrqFlags::EVENTFD | IrqFlags::NORESIZE),
+            IRQ_MSIX => (self.vectors()?, IrqFlags::EVENTFD),
+            _ => return Ok(IrqInfo::ABSENT),
+        };
+        Ok(IrqInfo { count, flags })
     }
 
     fn region_read(&self, index: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
@@ -113,6 +133,7 @@ impl Device for Function {
                     .bar0_read(port, offset, data);
             }
             Region::Bar(bar) => self.fabric.window_read(self.who, bar, offset, data)?,
+            Region::Vectors => data.fill(0),
         }
         Ok(())
     }
@@ -133,19 +154,26 @@ impl Device for Function {
                 })
             }
             Region::Bar(bar) => self.fabric.window_write(self.who, bar, offset, data),
+            Region::Vectors => Ok(()),
         }
     }
 
     fn set_irqs(&self, set: SetIrqs) -> Result<(), Errno> {
-        if set.index != IRQ_MSI || set.action != IrqAction::Trigger {
+        if !matches!(set.index, IRQ_MSI | IRQ_MSIX) || set.action != IrqAction::Trigger {
             return Err(Errno::INVAL);
         }
+        // The port's interrupt is the first vector; what is set for others has nobody who would signal it.
+        let first = set.start == 0;
         match set.data {
             IrqData::None if set.count == 0 => self.fabric.set_interrupt(self.who, None),
-            IrqData::None => self.fabric.fire_interrupt(self.who),
-            IrqData::Bool(which) if which.contains(&true) => self.fabric.fire_interrupt(self.who),
-            IrqData::Bool(_) => Ok(()),
-            IrqData::Eventfds(fds) => self.fabric.set_interrupt(self.who, fds.into_iter().next()),
+            IrqData::None if first => self.fabric.fire_interrupt(self.who),
+            IrqData::Bool(which) if first && which.first() == Some(&true) => {
+                self.fabric.fire_interrupt(self.who)
+            }
+            IrqData::Eventfds(fds) if first => {
+                self.fabric.set_interrupt(self.who, fds.into_iter().next())
+            }
+            IrqData::None | IrqData::Bool(_) | IrqData::Eventfds(_) => Ok(()),
         }
     }
 

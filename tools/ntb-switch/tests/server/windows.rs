@@ -3,6 +3,10 @@
 
 use std::os::fd::AsFd;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use ntb_switch::model::Layout;
+use ntb_switch::server::WindowMode;
+use skiff_vfio_user::device::{IRQ_MSIX, REGION_CONFIG};
 use skiff_vfio_user::DmaAccess;
 
 use crate::support::{Fabric, DEVICE, DEVICE_SLOT, RAM, SLOT};
@@ -41,6 +45,30 @@ fn a_doorbell_becomes_an_interrupt_of_who_listens_to_it() {
     assert_eq!(counts[&1].doorbells_received, 3);
     assert_eq!(counts[&2].doorbells_received, 0);
     assert_eq!(counts[&1].interrupts_raised, 2);
+}
+
+#[test]
+fn the_first_of_the_vectors_is_what_a_doorbell_signals() {
+    let fabric = Fabric::new(1, WindowMode::Trapped, Layout::Companion);
+    let node = fabric.node(0);
+    let other = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    node.set_register(INDBELLMSK, !1);
+    node.set_register(NTINTMSK, DOORBELLS_ONLY);
+    // MSI off; then as QEMU does: MSI-X on, without an eventfd first.
+    node.write(REGION_CONFIG, 0xd2, &0u16.to_le_bytes());
+    node.signal_by(IRQ_MSIX, 0, 1, &[]).unwrap();
+    node.write(REGION_CONFIG, 0xf6, &0x8000u16.to_le_bytes());
+    node.set_register(OUTDBELLSET, 1);
+    node.signal_by(IRQ_MSIX, 1, 2, &[other.as_fd(); 2]).unwrap();
+    assert_eq!((node.interrupts(), other.read().ok()), (0, None));
+    // What came too early is there when somebody listens.
+    node.signal_by(IRQ_MSIX, 0, 1, &[node.msi.as_fd()]).unwrap();
+    assert_eq!(node.interrupts(), 1);
+    node.signal_by(IRQ_MSIX, 1, 31, &[]).unwrap();
+    node.set_register(INDBELLSTS, 1);
+    node.set_register(OUTDBELLSET, 1);
+    assert_eq!((node.interrupts(), other.read().ok()), (1, None));
+    assert!(node.signal_by(IRQ_MSIX, 1, 32, &[]).is_err(), "too many");
 }
 
 #[test]
@@ -171,4 +199,23 @@ fn an_interrupt_message_gets_through_only_if_exactly_it_is_allowed() {
         (counts.interrupt_writes, counts.interrupt_writes_refused),
         (1, 5)
     );
+}
+
+/// What is read of a node's memory tells of what the node has written elsewhere before: a flag here, its data there.
+#[test]
+fn a_read_waits_for_what_its_target_wrote_before() {
+    let fabric = Fabric::trapped(2);
+    let (a, b) = (fabric.node(0), fabric.node(1));
+    a.program(2, 0, 1, 0x10_0000);
+    b.program(2, 0, 0, 0x20_0000);
+    for round in 1..=50_u64 {
+        for word in 0..64 {
+            a.post(2, 8 * word, &round.to_le_bytes());
+        }
+        a.set_ram(0x20_0000, &round.to_le_bytes());
+        let mut flag = [0; 8];
+        b.read(2, 0, &mut flag);
+        assert_eq!(flag, round.to_le_bytes());
+        assert_eq!(b.ram(0x10_0000 + 8 * 63, 8), flag, "round {round}");
+    }
 }

@@ -61,6 +61,11 @@ pub fn serve() -> io::Result<()> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What the host began to say is lost with it.
+            Err(error) if port::is_gone(&error) => {
+                port = session.outbox.reopen()?;
+                decoder = Decoder::new();
+            }
             Err(error) => return Err(error),
         }
     }

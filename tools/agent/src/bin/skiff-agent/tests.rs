@@ -151,12 +151,19 @@ fn the_limit_kills_the_whole_group() {
     };
     assert_eq!(Host::exec(limited).finish().2, Exit::Limit);
     assert!(begun.elapsed() < Duration::from_secs(10));
-    let left = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-        let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        line.starts_with(b"sleep\x0077.31") && !state.contains(") Z ")
-    });
-    assert_eq!(left.count(), 0);
+    let left = || {
+        let left = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+            let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            line.starts_with(b"sleep\x0077.31") && !state.contains(") Z ")
+        });
+        left.count()
+    };
+    // Only the first one was waited for: the other has its signal, and a busy machine gets to it later.
+    while left() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub struct Description {
     /// NTB adapters of each node; 0 starts nodes without a switch
     #[arg(long, short, default_value_t = 1)]
     adapters: usize,
-    /// Kernel: stock, stock-7.2, stock-7.3 or debug
+    /// Kernel: stock, stock-other, stock-7.2, stock-7.3 or debug
     #[arg(long, short, default_value_t = Kernel::Stock)]
     kernel: Kernel,
     /// Memory of each node in MiB [default: 256, 512 with the debug kernel]
@@ -39,6 +39,9 @@ pub struct Description {
     /// Let the switch see every access to memory windows: slow, but counted
     #[arg(long)]
     trapped: bool,
+    /// Protect the ports from each other, as a board's EEPROM can; ntb_hw_idt does not work then
+    #[arg(long)]
+    guarded: bool,
     /// Size of the memory windows
     #[arg(long, default_value = "1G")]
     aperture: String,
@@ -80,6 +83,9 @@ impl Description {
             .layout(self.layout)
             .lut(self.lut);
         builder = builder.windows(windows).aperture(&self.aperture);
+        if self.guarded {
+            builder = builder.switch_arg("--guarded");
+        }
         if let Some(memory) = self.memory {
             builder = builder.memory_mib(memory);
         }
@@ -108,10 +114,11 @@ impl Description {
     /// It in words.
     pub fn words(&self) -> String {
         let windows = if self.trapped { "trapped" } else { "mapped" };
+        let board = if self.guarded { ", guarded" } else { "" };
         let fabric = match self.adapters {
             0 => "no adapters".to_owned(),
             n => format!(
-                "{n} adapter(s) each, {} layout, {}, {windows} windows",
+                "{n} adapter(s) each, {} layout, {}, {windows} windows{board}",
                 self.layout, self.lut
             ),
         };

@@ -114,21 +114,27 @@ impl Node {
     }
 
     pub fn take_msi(&self) {
+        self.signal_by(IRQ_MSI, 0, 1, &[self.msi.as_fd()]).unwrap();
+        // The MSI capability is at 0xd0; its enable bit.
+        self.write(REGION_CONFIG, 0xd2, &1u16.to_le_bytes());
+    }
+
+    /// Has vectors signalled by eventfds, or without any by nothing.
+    pub fn signal_by(
+        &self,
+        index: u32,
+        start: u32,
+        count: u32,
+        eventfds: &[BorrowedFd<'_>],
+    ) -> Answer {
         let message = SetIrqsMessage {
-            index: IRQ_MSI,
-            start: 0,
-            count: 1,
+            index,
+            start,
+            count,
             action: IrqAction::Trigger,
             data: IrqDataKind::Eventfds,
         };
-        self.request(
-            Command::DeviceSetIrqs,
-            &message.encode().unwrap(),
-            &[self.msi.as_fd()],
-        )
-        .unwrap();
-        // The MSI capability is at 0xd0; its enable bit.
-        self.write(REGION_CONFIG, 0xd2, &1u16.to_le_bytes());
+        self.request(Command::DeviceSetIrqs, &message.encode().unwrap(), eventfds)
     }
 
     /// How often the MSI was signalled since this was last asked.
