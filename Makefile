@@ -13,6 +13,8 @@ CLUSTER_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
+PREFIX ?= /usr
+DESTDIR ?=
 
 .PHONY: help
 help: ## Show this list
@@ -22,9 +24,9 @@ help: ## Show this list
 	@echo "  TEST_ARGS='--filter idt --list'   see make test TEST_ARGS=--help"
 
 .PHONY: demo
-demo: ## Two nodes, Linux's own ntb_hw_idt, one real file across the bridge
+demo: ## Two nodes share memory and a drive: real files, there and back
 	@scripts/setup root
-	@scripts/setup kernel stock
+	@scripts/setup kernel stock modules stock
 	@$(IN_ROOT) scripts/build-tools
 	@$(IN_ROOT) scripts/tool skiff-test demo
 
@@ -49,23 +51,40 @@ fuzz: ## Feed random bytes to the switch, FUZZ_SECONDS (60) a target
 .PHONY: bench
 bench: ## Measure; Markdown and SVG in out/bench/
 	@scripts/setup root
-	@scripts/setup kernel stock
+	@scripts/setup kernel stock modules stock
 	@$(IN_ROOT) scripts/build-tools
 	@$(IN_ROOT) scripts/tool skiff-bench --out out/bench $(BENCH_ARGS)
 
 .PHONY: cluster
 cluster: ## An interactive cluster: make cluster NODES=3
 	@scripts/setup root
-	@scripts/setup kernel stock
+	@scripts/setup kernel stock modules stock
 	@$(IN_ROOT) scripts/build-tools
 	@$(IN_ROOT) scripts/tool cluster up --nodes $(NODES) $(CLUSTER_ARGS)
+
+.PHONY: module
+module: ## Build the modules for the stock kernel: .cache/modules/stock/skiff
+	@scripts/setup root
+	@scripts/setup kernel stock modules stock
+
+.PHONY: miri
+miri: ## The model's ring under Miri; wants a nightly toolchain of rustup
+	@scripts/miri
+
+.PHONY: install
+install: ## Install all for the stock kernel: DESTDIR=, PREFIX=/usr
+	@scripts/setup root
+	@scripts/setup kernel stock modules stock
+	@rm -rf out/stage
+	@$(IN_ROOT) env PREFIX=$(PREFIX) bash -c 'scripts/stage out/stage release "$${SKIFF_MODULES:-$$SKIFF_CACHE/modules}/stock/skiff"'
+	@DESTDIR=$(DESTDIR) scripts/install out/stage
 
 .PHONY: check
 check: ## Formatting, lints and host tests only
 	@scripts/setup root
 	@scripts/setup kernel stock
 	@$(IN_ROOT) scripts/build-tools
-	@$(IN_ROOT) scripts/tool skiff-test run --filter "^host"
+	@$(IN_ROOT) scripts/tool skiff-test run --filter "^host:"
 
 .PHONY: shell
 shell: ## A shell in the Debian 13 root

@@ -18,6 +18,7 @@ use skiff_cluster::Iommu;
 use skiff_cluster::Kernel;
 use skiff_cluster::Layout;
 use skiff_cluster::LutMode;
+use skiff_cluster::Output;
 use skiff_cluster::WindowMode;
 
 use crate::ktap;
@@ -40,7 +41,13 @@ pub struct Setting {
     pub layout: Layout,
     /// What windows translate with.
     pub lut: LutMode,
+    /// Whether the debug kernel keeps account of memory for kmemleak, which slows all else down.
+    pub leaks: bool,
 }
+
+/// For nodes that nobody asks for leaks: kmemleak reports nothing unless it is asked (`DEBUG_KMEMLEAK_AUTO_SCAN` is off), and slabs
+/// are watched for its sake alone.
+const NO_LEAKS: &str = "kmemleak=off slab_debug=-";
 
 impl Setting {
     /// What every test runs on unless it says otherwise: two stock nodes, no IOMMU, the chip's own layout, mapped.
@@ -52,6 +59,7 @@ impl Setting {
         windows: WindowMode::Mapped,
         layout: Layout::Chip,
         lut: LutMode::Lut12,
+        leaks: false,
     };
 
     /// The same on another kernel.
@@ -95,15 +103,27 @@ impl Setting {
         Self { lut, ..self }
     }
 
+    /// The same with kmemleak, for cases that ask it.
+    pub const fn leaks(self) -> Self {
+        Self {
+            leaks: true,
+            ..self
+        }
+    }
+
     fn builder(self) -> Builder {
-        Cluster::builder()
+        let builder = Cluster::builder()
             .nodes(self.nodes)
             .adapters(self.adapters)
             .kernel(self.kernel)
             .iommu(self.iommu)
             .windows(self.windows)
             .layout(self.layout)
-            .lut(self.lut)
+            .lut(self.lut);
+        match self.kernel {
+            Kernel::Debug if !self.leaks => builder.cmdline(NO_LEAKS),
+            _ => builder,
+        }
     }
 }
 
@@ -205,11 +225,16 @@ impl Context<'_> {
     /// Runs a test program in a node and takes over each line of its KTAP report.
     pub fn ktap(&mut self, node: usize, line: &str) -> Result<()> {
         let output = self.cluster.node(node).run(line)?;
+        self.results("", line, &output)
+    }
+
+    /// Takes over each line of a KTAP report, its name behind `prefix`.
+    pub fn results(&mut self, prefix: &str, line: &str, output: &Output) -> Result<()> {
         let results = ktap::parse(&output.stdout_text())
             .with_context(|| format!("{line}: {}\n{}", output.status, output.stderr_text()))?;
         for result in results {
             let cause = result.diagnostics.join("\n");
-            self.check(&result.name, |_| {
+            self.check(&format!("{prefix}{}", result.name), |_| {
                 if result.passed {
                     Ok(())
                 } else {
@@ -284,7 +309,10 @@ impl Suite {
                 failures: 0,
             };
             let mut suspect = false;
+            let mut times = Vec::new();
+            let mut timed = Instant::now();
             let prepared = guarded(|| (self.prepare)(&mut context));
+            times.push((timed.elapsed(), "to prepare"));
             if prepared.is_err() {
                 context
                     .report
@@ -296,7 +324,9 @@ impl Suite {
                 let case = cases[next];
                 next += 1;
                 (context.checks, context.failures) = (0, 0);
+                timed = Instant::now();
                 let result = guarded(|| (case.run)(&mut context));
+                times.push((timed.elapsed(), case.name));
                 suspect = result.is_err() || context.failures > 0;
                 // A case with checks of its own has told all, unless it broke off between them.
                 if context.checks == 0 || result.is_err() {
@@ -315,11 +345,18 @@ impl Suite {
                     ));
                 }
             }
+            timed = Instant::now();
             let stopped = cluster.stop().map_err(anyhow::Error::from);
             report.result(&format!("{prefix}: the kernel logs are clean"), &stopped);
+            times.push((timed.elapsed(), "to stop"));
+            let times: Vec<String> = times
+                .iter()
+                .map(|(time, what)| format!("\n{:6.1} s {what}", time.as_secs_f64()))
+                .collect();
             report.remark(&format!(
-                "{prefix}: {boot:.1} s to boot, {:.1} s in all",
-                started.elapsed().as_secs_f64()
+                "{prefix}: {boot:.1} s to boot, {:.1} s in all{}",
+                started.elapsed().as_secs_f64(),
+                times.concat()
             ));
         }
     }

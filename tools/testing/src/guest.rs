@@ -13,10 +13,28 @@ use skiff_cluster::Node;
 /// Where the program is in a node.
 pub const PATH: &str = "/bin/skiff-guest";
 
-/// Puts the program into every node. It is static, and was built beside this program (scripts/build-tools).
+/// Puts the program into every node.
 pub fn install(builder: Builder) -> Builder {
+    install_program(builder, "skiff-guest")
+}
+
+/// Puts a program into every node's /bin: a file of the folder of programs for nodes (scripts/build-tools).
+pub fn install_program(builder: Builder, file: &str) -> Builder {
+    let (_, name) = file.rsplit_once('/').unwrap_or(("", file));
+    builder.file(program(file), format!("/bin/{name}"))
+}
+
+/// A file of the folder of programs for nodes.
+pub fn program(file: &str) -> PathBuf {
     let folder = std::env::var_os("SKIFF_GUEST_BIN").map_or_else(default_folder, PathBuf::from);
-    builder.file(folder.join("skiff-guest"), PATH)
+    folder.join(file)
+}
+
+/// A file beside this program.
+pub fn beside(name: &str) -> PathBuf {
+    std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name(name)
 }
 
 /// The folder of static programs beside that of this program: target/debug, target/x86_64-unknown-linux-gnu/debug.
@@ -31,7 +49,7 @@ fn default_folder() -> PathBuf {
 
 /// Runs a command of skiff-guest to its end, which must be good; gives what it printed.
 pub fn run(node: &Node, command: &str) -> Result<String> {
-    let output = node.run(&format!("{PATH} {command}"))?.check()?;
+    let output = node.run(&format!("exec {PATH} {command}"))?.check()?;
     Ok(output.stdout_text().trim().to_owned())
 }
 

@@ -42,6 +42,10 @@ const CHECKS: &[Check] = &[
         line: "scripts/check-scripts",
     },
     Check {
+        name: "what make install installs works",
+        line: "scripts/check-install",
+    },
+    Check {
         name: "kernel modules are formatted and free of lints",
         line: "scripts/check-modules",
     },

@@ -5,10 +5,15 @@
 //! runs. The benchmarks use the same way into a node ([`guest`]).
 
 pub mod demo;
+pub mod disk;
 pub mod frame;
 pub mod guest;
 pub mod host;
 pub mod ktap;
+pub mod lend;
+pub mod log;
 pub mod ntb_tool;
+pub mod nvme;
 pub mod report;
+pub mod share;
 pub mod suites;

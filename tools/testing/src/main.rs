@@ -28,7 +28,7 @@ struct Arguments {
 enum Command {
     /// Run tests; ends with `N passed, N failed`.
     Run(Run),
-    /// Two nodes, Linux's own driver, one real file across the bridge.
+    /// Two nodes, skiff.ko, one real file shared across the bridge.
     Demo,
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Measurements that run inside one node. Every figure is a list of samples; the host takes medians and ratios.
 
+mod share;
+
 use std::time::Instant;
 
 use anyhow::ensure;
@@ -63,6 +65,9 @@ pub enum Command {
         #[arg(long, default_value_t = 9)]
         rounds: u32,
     },
+    /// Maps of skiff.ko against the bare window.
+    #[command(subcommand)]
+    Share(share::Command),
 }
 
 /// Nanoseconds that one of `count` repetitions of `body` takes.
@@ -90,21 +95,22 @@ fn wait_for(bridge: &Bridge, bit: u32) -> Result<()> {
 
 impl Command {
     /// Measures and prints one JSON object.
-    pub fn run(self, bridge: &Bridge) -> Result<()> {
+    pub fn run(self, bridge: impl FnOnce() -> Result<Bridge>) -> Result<()> {
         match self {
+            Self::Share(command) => command.run(bridge),
             Self::Copy {
                 window,
                 offset,
                 size,
                 rounds,
-            } => copy(bridge, window, offset, size, rounds),
+            } => copy(&bridge()?, window, offset, size, rounds),
             Self::Access {
                 window,
                 offset,
                 count,
                 rounds,
             } => {
-                let map = bridge.map(window)?;
+                let map = bridge()?.map(window)?;
                 let at = usize::try_from(offset)?;
                 let (mut loads, mut stores) = (Vec::new(), Vec::new());
                 for _ in 0..rounds {
@@ -123,7 +129,7 @@ impl Command {
                 count,
                 rounds,
             } => {
-                let mut samples = Vec::new();
+                let (bridge, mut samples) = (bridge()?, Vec::new());
                 for _ in 0..rounds {
                     let mut to = [first, second].into_iter().cycle();
                     samples.push(time(count, || {
@@ -142,15 +148,15 @@ impl Command {
                 rounds,
             } => {
                 ensure!(ring < 32 && wait < 32, "a doorbell is a bit of 32");
-                let mut samples = Vec::new();
+                let (bridge, mut samples) = (bridge()?, Vec::new());
                 for _ in 0..rounds {
                     samples.push(time(count, || {
                         if echo {
-                            wait_for(bridge, wait)?;
+                            wait_for(&bridge, wait)?;
                         }
                         bridge.ring(1 << ring)?;
                         if !echo {
-                            wait_for(bridge, wait)?;
+                            wait_for(&bridge, wait)?;
                         }
                         Ok(())
                     })?);

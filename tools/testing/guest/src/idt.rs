@@ -177,4 +177,13 @@ impl Bridge {
             }
         }
     }
+
+    /// Maps a part of a memory window; it begins at a page.
+    pub fn map_part(&self, window: Window, offset: u64, size: usize) -> Result<Mapping> {
+        match window {
+            Window::Memory => self.function.map_part(2, offset, size),
+            Window::Device => self.function.map_part(4, offset, size),
+            Window::Companion => self.function.sibling(1)?.map_part(2, offset, size),
+        }
+    }
 }

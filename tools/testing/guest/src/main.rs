@@ -3,11 +3,19 @@
 //!
 //! Commands that measure or count print one JSON object; in-node tests print KTAP.
 
+mod abi;
+mod allocation;
 mod bench;
+mod disk;
+mod hostile;
 mod idt;
+mod ioctl_fuzz;
 mod ktap;
 mod modules;
+mod nvme;
 mod pci;
+mod random;
+mod share;
 mod window;
 
 use anyhow::Result;
@@ -87,6 +95,38 @@ enum Command {
     Hello,
     /// Sweep every allocation of skiff_faults.ko's ioctl with fault injection (KTAP).
     FailNth,
+    /// Have a driver bind to a PCI function, or without one whatever fits, by sysfs.
+    Bind {
+        function: String,
+        driver: Option<String>,
+    },
+    /// Write to the disk behind an NVMe controller of this node and read it back, without a kernel driver; prints JSON.
+    NvmeLocal(nvme::local::Options),
+    /// Hold objects of /dev/skiff and do what `act` says.
+    Actor(share::Actor),
+    /// Have an actor do a step; prints JSON.
+    Act(share::Act),
+    /// Bad input for /dev/skiff (KTAP).
+    Abi {
+        /// A function of this node to lend, with a memory BAR and an interrupt.
+        function: String,
+    },
+    /// Random calls on /dev/skiff (KTAP).
+    IoctlFuzz(ioctl_fuzz::Options),
+    /// Sweep every allocation of every call on /dev/skiff with fault injection (KTAP).
+    Allocation {
+        /// Number of another node that offers a segment to connect to.
+        #[arg(long)]
+        peer: Option<u64>,
+        /// A function of this node to lend, with a memory BAR and an interrupt.
+        #[arg(long)]
+        lend: Option<String>,
+    },
+    /// Work with a block device past the page cache; prints JSON.
+    #[command(subcommand)]
+    Disk(disk::Command),
+    /// Attack other nodes without skiff.ko, over the bridge; prints JSON.
+    Hostile(hostile::Options),
     /// Measure; prints JSON.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -153,6 +193,17 @@ fn main() -> Result<()> {
         }
         Command::Hello => modules::hello(),
         Command::FailNth => modules::fail_nth(),
-        Command::Bench(command) => command.run(&bridge()?),
+        Command::Bind { function, driver } => {
+            pci::Function::by_name(&function)?.bind(driver.as_deref())
+        }
+        Command::NvmeLocal(options) => nvme::local::run(&options),
+        Command::Actor(actor) => actor.run(),
+        Command::Act(act) => act.run(),
+        Command::Abi { function } => abi::run(&function),
+        Command::IoctlFuzz(options) => ioctl_fuzz::run(&options),
+        Command::Allocation { peer, lend } => allocation::run(peer, lend.as_deref()),
+        Command::Disk(command) => command.run(),
+        Command::Hostile(options) => options.run(arguments.adapter),
+        Command::Bench(command) => command.run(bridge),
     }
 }

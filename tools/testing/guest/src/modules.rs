@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! In-node tests of the kernel test modules (tools/testing/modules).
 
-use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::allocation::injector::Injection;
+use crate::allocation::injector::Injector;
 use crate::ktap::Report;
 use crate::pci::Mapping;
 
@@ -107,32 +107,14 @@ pub fn fail_nth() -> Result<()> {
     report.test(
         "fail-nth: every injected failure is survived or ENOMEM, and the chain ends",
         || {
-            // Without these nothing that may sleep ever fails, nor does a single page.
-            for (knob, value) in [
-                ("failslab/ignore-gfp-wait", "N"),
-                ("fail_page_alloc/ignore-gfp-wait", "N"),
-                ("fail_page_alloc/min-order", "0"),
-            ] {
-                let path = format!("/sys/kernel/debug/{knob}");
-                fs::write(&path, value).with_context(|| format!("cannot write {path}"))?;
-            }
             let file = open("/dev/skiff_faults")?;
-            let injector = open("/proc/self/fail-nth")?;
+            let injector = Injector::new()?;
             let (mut injected, mut refused) = (0, 0);
             for nth in 1..=LIMIT {
-                injector.write_all_at(nth.to_string().as_bytes(), 0)?;
                 // SAFETY: The request has no argument.
-                let result = unsafe { fail_nth_chain(file.as_raw_fd()) };
-                // 0 is left when the failure was injected in the call. Otherwise the count goes on, and may hit this very read.
-                let mut left = [0; 16];
-                let left = injector
-                    .read_at(&mut left, 0)
-                    .map(|len| String::from_utf8_lossy(&left[..len]).trim().to_owned());
-                // It may hit the writing of the 0, too; that is then over.
-                if injector.write_all_at(b"0", 0).is_err() {
-                    injector.write_all_at(b"0", 0)?;
-                }
-                let hit = left.is_ok_and(|left| left == "0");
+                let call = || unsafe { fail_nth_chain(file.as_raw_fd()) };
+                let (result, injection) = injector.call(nth, call)?;
+                let hit = injection == Injection::Hit;
                 match result {
                     Err(Errno::ENOMEM) if hit => (injected, refused) = (injected + 1, refused + 1),
                     // A point that the kernel has a way round.

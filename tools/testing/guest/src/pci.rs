@@ -80,6 +80,37 @@ impl Function {
         Ok(Self { folder })
     }
 
+    /// The function of this name.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let folder = PathBuf::from("/sys/bus/pci/devices").join(name);
+        ensure!(folder.exists(), "no PCI function {name}");
+        Ok(Self { folder })
+    }
+
+    /// Takes the function from its driver, if it has one, and has another one bind to it; none: whatever fits.
+    pub fn bind(&self, driver: Option<&str>) -> Result<()> {
+        let name = self.name();
+        let bound = self.folder.join("driver");
+        if bound.exists() {
+            fs::write(bound.join("unbind"), &name)?;
+        }
+        fs::write(
+            self.folder.join("driver_override"),
+            format!("{}\n", driver.unwrap_or_default()),
+        )?;
+        fs::write("/sys/bus/pci/drivers_probe", &name)?;
+        if let Some(driver) = driver {
+            let target = fs::read_link(&bound);
+            let target = target.with_context(|| format!("{driver} did not bind to {name}"))?;
+            ensure!(
+                target.ends_with(driver),
+                "{} is bound to {name}",
+                target.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Lets the function decode memory and master the bus, as `pci_enable_device` and `pci_set_master` do.
     pub fn enable(&self) -> Result<()> {
         let config = OpenOptions::new()
@@ -119,6 +150,11 @@ impl Function {
         let (_, size) = self.bar(bar)?;
         Mapping::open(self.folder.join(format!("resource{bar}")), size)
     }
+
+    /// Maps `size` bytes of a BAR; they begin at a page.
+    pub fn map_part(&self, bar: usize, offset: u64, size: usize) -> Result<Mapping> {
+        Mapping::device(self.folder.join(format!("resource{bar}")), offset, size)
+    }
 }
 
 /// A shared mapping of device registers or of a peer's memory.
@@ -129,6 +165,11 @@ pub struct Mapping {
     start: NonNull<u8>,
     size: usize,
 }
+
+// SAFETY: The range belongs to the process, not to a thread, and all accesses are volatile.
+unsafe impl Send for Mapping {}
+// SAFETY: As above.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps the first `size` bytes of the file at `path`.
@@ -141,14 +182,30 @@ impl Mapping {
         Self::of(&file, size).with_context(|| format!("cannot map {}", path.display()))
     }
 
+    /// Maps `size` bytes of a device's memory from `offset` on.
+    pub fn device(path: PathBuf, offset: u64, size: usize) -> Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Self::part(&file, offset, size)
+            .with_context(|| format!("cannot map {size:#x} bytes of {}", path.display()))
+    }
+
     /// Maps the first `size` bytes of an open file.
     pub fn of(file: &File, size: u64) -> Result<Self> {
-        let size = usize::try_from(size)?;
+        Self::part(file, 0, usize::try_from(size)?)
+    }
+
+    /// Maps `size` bytes from `offset` on.
+    fn part(file: &File, offset: u64, size: usize) -> Result<Self> {
         let length = NonZeroUsize::new(size).context("nothing to map")?;
+        let offset = i64::try_from(offset)?;
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: No address is asked for, so no mapping of this process is replaced; the new one is owned by the value
         // that is returned.
-        let start = unsafe { mmap(None, length, prot, MapFlags::MAP_SHARED, file, 0) }?;
+        let start = unsafe { mmap(None, length, prot, MapFlags::MAP_SHARED, file, offset) }?;
         Ok(Self {
             start: start.cast(),
             size,

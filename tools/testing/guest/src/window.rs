@@ -105,7 +105,7 @@ pub enum Command {
 }
 
 /// The word that `fill` puts at byte `offset` of a range: splitmix64, so that neither a shift nor a swap goes unseen.
-fn word(seed: u64, offset: u64) -> u64 {
+pub fn word(seed: u64, offset: u64) -> u64 {
     let mut z = seed.wrapping_add(offset.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -16,7 +16,11 @@ use crate::frame::Suite;
 use crate::guest;
 use crate::ntb_tool::SOON;
 
-const DEBUG: Setting = Setting::STOCK.nodes(1).adapters(0).kernel(Kernel::Debug);
+const DEBUG: Setting = Setting::STOCK
+    .nodes(1)
+    .adapters(0)
+    .kernel(Kernel::Debug)
+    .leaks();
 
 /// A fault: what is written to the device, and the line of the report.
 struct Fault {
