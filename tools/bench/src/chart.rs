@@ -9,26 +9,56 @@ use plotters::prelude::*;
 
 use crate::measure::Boot;
 use crate::measure::Copy;
+use crate::share::ShareCopy;
 use skiff_cluster::Layout;
 
 const SIZE: (u32, u32) = (800, 420);
 
-/// Speed through the window over RAM's, by size.
-pub fn copies(rows: &[Copy], path: &Path) -> Result<()> {
-    draw_copies(rows, path).map_err(|cause| anyhow!("cannot draw {}: {cause}", path.display()))
+/// Speed ratios of one layout, by size.
+struct Ratios<'a> {
+    title: &'a str,
+    rows: Vec<(Layout, u64, [f64; 2])>,
 }
 
-fn draw_copies(rows: &[Copy], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+/// Speed through the window over RAM's, by size.
+pub fn copies(rows: &[Copy], path: &Path) -> Result<()> {
+    let ratios = Ratios {
+        title: "memcpy through a mapped window over RAM to RAM",
+        rows: rows
+            .iter()
+            .map(|row| {
+                let ratio = [row.local / row.store, row.local / row.load];
+                (row.layout, row.size, ratio)
+            })
+            .collect(),
+    };
+    draw_ratios(&ratios, path).map_err(|cause| anyhow!("cannot draw {}: {cause}", path.display()))
+}
+
+/// Speed through a map of skiff.ko over the bare window's, by size.
+pub fn share_copies(rows: &[ShareCopy], path: &Path) -> Result<()> {
+    let ratios = Ratios {
+        title: "memcpy through a map of skiff.ko over the bare window",
+        rows: rows
+            .iter()
+            .map(|row| {
+                let ratio = [row.store.speed, row.load.speed];
+                (row.layout, row.size, ratio)
+            })
+            .collect(),
+    };
+    draw_ratios(&ratios, path).map_err(|cause| anyhow!("cannot draw {}: {cause}", path.display()))
+}
+
+fn draw_ratios(ratios: &Ratios<'_>, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let ratio = |row: &Copy| [row.local / row.store, row.local / row.load];
-    let top = rows.iter().flat_map(ratio).fold(1.2, f64::max) * 1.1;
-    let last = rows.iter().map(|row| row.size).max().unwrap_or(1) as f64;
+    let all = ratios.rows.iter().flat_map(|(_, _, ratio)| *ratio);
+    let top = all.fold(1.2, f64::max) * 1.1;
+    let sizes = ratios.rows.iter().map(|(_, size, _)| *size);
+    let last = sizes.max().unwrap_or(1) as f64;
     let mut chart = ChartBuilder::on(&area)
-        .caption(
-            "memcpy through a mapped window over RAM to RAM",
-            ("sans-serif", 20),
-        )
+        .caption(ratios.title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(50)
@@ -45,10 +75,11 @@ fn draw_copies(rows: &[Copy], path: &Path) -> Result<(), Box<dyn std::error::Err
         (Layout::Companion, 1, GREEN),
     ];
     for (layout, which, color) in series {
-        let points: Vec<(f64, f64)> = rows
+        let points: Vec<(f64, f64)> = ratios
+            .rows
             .iter()
-            .filter(|row| row.layout == layout)
-            .map(|row| (row.size as f64, ratio(row)[which]))
+            .filter(|row| row.0 == layout)
+            .map(|(_, size, ratio)| (*size as f64, ratio[which]))
             .collect();
         let name = format!("{layout}, {}", ["stores", "loads"][which]);
         chart

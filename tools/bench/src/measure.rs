@@ -17,9 +17,10 @@ const AREA: u64 = 0x800_0000;
 /// The kernel's argument for it: 64 MiB, one slot of the largest window.
 const RESERVE: &str = "iomem=relaxed memmap=64M$0x8000000";
 /// Copy sizes in bytes.
-const SIZES: &[u64] = &[64, 512, 4 << 10, 64 << 10, 1 << 20, 16 << 20];
+pub const SIZES: &[u64] = &[64, 512, 4 << 10, 64 << 10, 1 << 20, 16 << 20];
 
-fn median(mut samples: Vec<f64>) -> f64 {
+/// The middle one, or the mean of the two in the middle.
+pub fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     let middle = samples.len() / 2;
     match samples.len() {
@@ -35,7 +36,8 @@ fn pair() -> Builder {
         .cmdline(RESERVE)
 }
 
-fn window(layout: Layout) -> &'static str {
+/// The window's name for skiff-guest.
+pub fn window(layout: Layout) -> &'static str {
     match layout {
         Layout::Chip => "memory",
         Layout::Companion => "companion",
