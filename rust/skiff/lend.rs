@@ -439,9 +439,10 @@ impl Lend {
     /// It is down: what it has lent is lost.
     pub(crate) fn peer_down(&self, adapter: &Arc<Adapter>, port: Port) {
         self.net.cut(adapter, port);
+        // Before the devices are unknown: a driver that was removed for that would not hear of the end.
+        self.lose(End::Peer(adapter.id(), port));
         self.known.cut(adapter, port);
         self.net.watcher().changed();
-        self.lose(End::Peer(adapter.id(), port));
     }
 
     /// A node answers behind a port: tells it of the pool if it may see it.

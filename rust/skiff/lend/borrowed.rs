@@ -306,6 +306,9 @@ impl Borrowed {
         if self.over() {
             self.notice(EventKind::Ended);
             self.events.hang_up();
+        } else if self.take_untold() {
+            // It will not be found any more by the thread that was to do that.
+            self.call(|client| client.event(EventKind::Ended));
         }
     }
 

@@ -44,6 +44,7 @@ pub const CLIENT: Suite = Suite {
         samples::TWO_IN_C,
         samples::RUST_AND_C,
         samples::TAKEN,
+        samples::CUT,
         samples::KILLED,
         borrow::AWAY,
         borrow::HOME,

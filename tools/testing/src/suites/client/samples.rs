@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use anyhow::Result;
+use ntb_switch::control::LinkState;
 use skiff_cluster::Cluster;
 use skiff_cluster::Node;
 
@@ -44,6 +45,12 @@ pub const RUST_AND_C: Case = Case {
 pub const TAKEN: Case = Case {
     name: "the lender takes the device from a sample, and gives it back",
     run: taken,
+};
+
+/// See its name. A driver that was removed first would not hear of it.
+pub const CUT: Case = Case {
+    name: "a sample hears of every end before its driver is removed",
+    run: cut,
 };
 
 /// See its name.
@@ -159,6 +166,33 @@ fn taken(context: &mut Context<'_>) -> Result<()> {
     used.wait(LIMIT)?;
     unload(node, RUST)?;
     wait_state(&lender, id, "Available")?;
+    before.wait_back(&watcher)
+}
+
+/// Times that the link goes.
+const CUTS: u32 = 20;
+
+fn cut(context: &mut Context<'_>) -> Result<()> {
+    let cluster = context.cluster;
+    let (node, port) = (cluster.node(BORROWER), cluster.node(LENDER).port(0));
+    let watcher = Actor::start(node, "watcher")?;
+    let before = Balance::of(&watcher)?;
+    let used = copied(cluster, RUST)?;
+    load(node, RUST)?;
+    used.wait(LIMIT)?;
+    for _ in 0..CUTS {
+        let gone = line(node, RUST, "the device is gone")?;
+        cluster.switch().set_link(port, LinkState::Down)?;
+        let told = gone.wait(LIMIT);
+        let used = copied(cluster, RUST)?;
+        cluster.switch().set_link(port, LinkState::Up)?;
+        told?;
+        // The driver is probed anew, and asks for the device that it has lost.
+        used.wait(LIMIT)?;
+    }
+    unload(node, RUST)?;
+    let id = fdid(cluster)?;
+    wait_state(&watcher, id, "Available")?;
     before.wait_back(&watcher)
 }
 
