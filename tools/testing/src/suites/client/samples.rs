@@ -170,7 +170,7 @@ fn taken(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// Times that the link goes.
-const CUTS: u32 = 20;
+const CUTS: u32 = 5;
 
 fn cut(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
