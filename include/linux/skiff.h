@@ -41,7 +41,9 @@
  * and go, drivers are probed and removed on one thread of skiff.ko, so that a
  * driver whose probe() or remove() waits for a peer delays the next news of
  * others, but nothing else. What is gone may have come back before a driver
- * hears of it: it hears then of both.
+ * hears of it: it hears then of both. When the link to another node goes,
+ * whoever has borrowed a device of it is told SKIFF_EVENT_ENDED before the
+ * device's driver is removed.
  */
 
 /** SKIFF_PEER_NAME: auxiliary device of a node that answers, this one not included. Its id is the node's number. */
