@@ -326,7 +326,7 @@ impl Queue {
     }
 
     /// Takes completions out of the queue, and tells the controller, which finds what their tags are used for again no sooner: how
-    /// many. If there are no interrupts nobody waits for the doorbell before the queue is full.
+    /// many. If nothing follows from the doorbell nobody waits for it before the queue is full.
     fn collect(&self, batch: &mut [(u16, Status); BATCH]) -> usize {
         let mut completing = self.completing.lock();
         let Some(number) = completing.number else {
@@ -342,9 +342,13 @@ impl Queue {
             *place = (completion.id, status(completion));
             count += 1;
         }
+        if count == 0 {
+            return 0;
+        }
 
         let doorbell = Doorbell::Head(number);
-        let head = match self.polled {
+        // A controller without shadows may raise no interrupt before it knows that the last one was heard.
+        let head = match self.polled || self.bells.shadowed() {
             true => {
                 // Failures as above.
                 let _ = self.bells.note(doorbell, completing.indices.place());

@@ -165,8 +165,8 @@ impl Completions {
         Moved::note(&mut self.rung, self.head)
     }
 
-    /// As [`Completions::ring`], but not before half of the queue was read: for a queue without interrupts. A controller that finds
-    /// no room waits for the doorbell, and by then all of the queue is there to be read.
+    /// As [`Completions::ring`], but not before half of the queue was read: for a queue without interrupts, or whose doorbell has a
+    /// shadow. A controller that finds no room waits for the doorbell, and by then all of the queue is there to be read.
     pub fn ring_late(&mut self) -> Option<Moved> {
         let read = match self.head.checked_sub(self.rung) {
             Some(read) => read,

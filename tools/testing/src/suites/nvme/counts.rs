@@ -9,6 +9,7 @@ use anyhow::ensure;
 use anyhow::Result;
 use ntb_switch::counters::Counters;
 use skiff_cluster::Cluster;
+use skiff_cluster::Node;
 
 use crate::disk::Speed;
 use crate::frame::Case;
@@ -27,7 +28,8 @@ pub const POLLED: Case = Case {
 
 /// The same with interrupts, which the lender forwards.
 pub const INTERRUPTS: Case = Case {
-    name: "I/O by interrupts: no slot and no read across the fabric",
+    name:
+        "I/O by interrupts: a doorbell a batch, and one for half a queue of completions with shadow doorbells; no slot, no read across the fabric",
     run: interrupts,
 };
 
@@ -59,6 +61,18 @@ fn counters(cluster: &Cluster) -> Result<[Counters; 2]> {
     Ok([of(BORROWER)?, of(LENDER)?])
 }
 
+/// Loads the driver with shadow doorbells, or without: the path of its disk.
+fn load(node: &Node, shadows: bool) -> Result<String> {
+    let path = nvme::load_with(node, &format!("shadow_doorbells={}", u8::from(shadows)))?;
+    let told = nvme::told(node);
+    let last = told.lines().rfind(|line| line.contains("are polled"));
+    ensure!(
+        last.is_some_and(|line| line.contains("shadow doorbells") == shadows),
+        "not what was asked for is used: {told}"
+    );
+    Ok(path)
+}
+
 fn polled(context: &mut Context<'_>) -> Result<()> {
     polled_with(context.cluster, false)?;
     polled_with(context.cluster, true)
@@ -67,13 +81,7 @@ fn polled(context: &mut Context<'_>) -> Result<()> {
 /// With and without shadow doorbells.
 fn polled_with(cluster: &Cluster, shadows: bool) -> Result<()> {
     let node = cluster.node(BORROWER);
-    let path = nvme::load_with(node, &format!("shadow_doorbells={}", u8::from(shadows)))?;
-    let told = nvme::told(node);
-    let last = told.lines().rfind(|line| line.contains("are polled"));
-    ensure!(
-        last.is_some_and(|line| line.contains("shadow doorbells") == shadows),
-        "not what was asked for is used: {told}"
-    );
+    let path = load(node, shadows)?;
     // Nothing is done for the data either.
     let way = nvme::way(node)?;
     ensure!(way == Way::Direct, "data are {way:?}");
@@ -137,19 +145,30 @@ fn stored(cluster: &Cluster, before: &Counters, stores: u64) -> Result<Counters>
 }
 
 fn interrupts(context: &mut Context<'_>) -> Result<()> {
-    let cluster = context.cluster;
-    let path = nvme::load(cluster.node(BORROWER))?;
+    interrupts_with(context.cluster, false)?;
+    interrupts_with(context.cluster, true)
+}
+
+/// With and without shadow doorbells.
+fn interrupts_with(cluster: &Cluster, shadows: bool) -> Result<()> {
+    let node = cluster.node(BORROWER);
+    let path = load(node, shadows)?;
     for load in LOADS {
         let (counted, begun, what) = count(cluster, &path, load, "--batched")?;
         let [near, _] = counted;
+        let operations = begun * u64::from(load.2);
         // An interrupt may find a part of what the program then finds done together.
-        let most = begun * (1 + u64::from(load.2)) + OPENING;
+        let heads = if shadows {
+            operations / HALF + 1
+        } else {
+            operations
+        };
         ensure!(
-            near.device_writes <= most && near.device_writes >= begun,
-            "more than a doorbell a batch and one a completion: {what}"
+            near.device_writes <= begun + heads + OPENING && near.device_writes >= begun,
+            "not one doorbell for each of {begun} batches, and {heads} at most for completions: {what}"
         );
     }
-    nvme::unload(cluster.node(BORROWER))
+    nvme::unload(node)
 }
 
 /// Does I/O and counts: what the ports of borrower and lender did, batches begun, all of it in words. However completions
