@@ -155,6 +155,20 @@ pub fn wait_disks(node: &Node, count: usize) -> Result<Vec<String>> {
     wait(node, "-b /dev/$d", "disks", |found| found.len() == count)
 }
 
+/// What tells a disk from all others that its node has had since it booted: another one may soon have its name.
+pub fn sequence(node: &Node, path: &str) -> Result<u64> {
+    let name = path.trim_start_matches("/dev/");
+    let shown = node.run(&format!("cat /sys/block/{name}/diskseq"))?;
+    Ok(shown.check()?.stdout_text().trim().parse()?)
+}
+
+/// Waits until a disk is gone, whether there is another one or not.
+pub fn wait_end(node: &Node, sequence: u64) -> Result<()> {
+    let test = format!("\"$(cat $d/diskseq 2>/dev/null)\" = {sequence}");
+    wait(node, &test, "end of its disk", |found| found.is_empty())?;
+    Ok(())
+}
+
 /// Waits until a node has no disk.
 pub fn wait_gone(node: &Node) -> Result<()> {
     wait(node, "-e $d", "end of its disk", |found| found.is_empty())?;

@@ -58,14 +58,22 @@ const SEED: u64 = 61;
 /// How long programs may wait for their errors.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A mounted file system with a file that is safe, and a program that writes others without an end.
-fn at_work(context: &Context<'_>) -> Result<Job> {
+/// A program that writes files to a disk without an end.
+struct Work {
+    job: Job,
+    /// The disk, by its number in its node.
+    disk: u64,
+}
+
+/// Begins, on a mounted file system with a file that is safe.
+fn at_work(context: &Context<'_>) -> Result<Work> {
     let cluster = context.cluster;
     let node = cluster.node(BORROWER);
     if cluster.nodes().len() > 2 {
         nvme::load(cluster.node(LENDER))?;
     }
     let path = nvme::load(node)?;
+    let disk = nvme::sequence(node, &path)?;
     disk::make_file_system(node, &path)?;
     disk::mount(node, &path)?;
     node.write(lend::sequence(BYTES, SEED), "/root/safe")?;
@@ -79,14 +87,14 @@ fn at_work(context: &Context<'_>) -> Result<Job> {
         .timeout(Duration::from_secs(120))
         .spawn()?;
     job.wait_for_output("2\n", LIMIT)?;
-    Ok(job)
+    Ok(Work { job, disk })
 }
 
-/// The program sees errors, the file system can be unmounted, the disk is gone.
-fn is_over(cluster: &Cluster, job: Job) -> Result<()> {
+/// The program sees errors, the file system can be unmounted, the disk is gone. There may be another one, if the drive is back.
+fn is_over(cluster: &Cluster, work: Work) -> Result<()> {
     let node = cluster.node(BORROWER);
     let started = Instant::now();
-    let output = job.wait()?;
+    let output = work.job.wait()?;
     ensure!(started.elapsed() < LIMIT, "the program hung: {output:?}");
     ensure!(
         !output.stderr_text().is_empty(),
@@ -96,7 +104,7 @@ fn is_over(cluster: &Cluster, job: Job) -> Result<()> {
         .timeout(LIMIT)
         .run()?
         .check()?;
-    nvme::wait_gone(node)
+    nvme::wait_end(node, work.disk)
 }
 
 /// The drive is back: the file that was safe still is, and the file system works.
@@ -125,11 +133,11 @@ fn is_back(cluster: &Cluster) -> Result<()> {
 fn taken(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
     let lender = Actor::start(cluster.node(LENDER), "lender")?;
-    let job = at_work(context)?;
+    let work = at_work(context)?;
     let fdid = lend::seen(cluster, &lender, NVME)?.fdid;
     lender.refused(&format!("lend-unavailable {fdid}"), "EBUSY")?;
     lender.tell(&format!("lend-unavailable {fdid} --force"))?;
-    is_over(cluster, job)?;
+    is_over(cluster, work)?;
     let waiver = waiver(context.setting);
     lender.tell(&format!("lend-available {fdid} {waiver}"))?;
     is_back(cluster)
@@ -139,10 +147,10 @@ fn unplugged(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
     let home = cluster.node(LENDER);
     let lender = Actor::start(home, "lender")?;
-    let job = at_work(context)?;
+    let work = at_work(context)?;
     let fdid = lend::seen(cluster, &lender, NVME)?.fdid;
     home.unplug(NVME.name())?;
-    is_over(cluster, job)?;
+    is_over(cluster, work)?;
     lender.tell(&format!("lend-remove {fdid} --force"))?;
     NVME.plug(home)?;
     lend::offer(context.setting, &lender, NVME)?;
@@ -151,9 +159,9 @@ fn unplugged(context: &mut Context<'_>) -> Result<()> {
 
 fn lender_node(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
-    let job = at_work(context)?;
+    let work = at_work(context)?;
     cluster.node(LENDER).kill()?;
-    is_over(cluster, job)?;
+    is_over(cluster, work)?;
     nvme::start_again(cluster, LENDER)?;
     if cluster.nodes().len() > 2 {
         cluster.node(LENDER).modprobe(nvme::MODULE)?;
@@ -167,7 +175,7 @@ fn lender_node(context: &mut Context<'_>) -> Result<()> {
 fn cut(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
     let (node, home) = (cluster.node(BORROWER), cluster.node(LENDER));
-    let job = at_work(context)?;
+    let work = at_work(context)?;
     let path = nvme::wait_disk(node)?;
     // There is always something under way.
     let line =
@@ -207,6 +215,6 @@ fn cut(context: &mut Context<'_>) -> Result<()> {
         !output.stderr_text().is_empty(),
         "no error was seen: {output:?}"
     );
-    is_over(cluster, job)?;
+    is_over(cluster, work)?;
     is_back(cluster)
 }
