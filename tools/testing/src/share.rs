@@ -93,7 +93,7 @@ impl<'a> Actor<'a> {
     fn spawn(node: &'a Node, name: &str, options: &str) -> Result<Self> {
         let line = format!("exec {} actor {name} {options}", guest::PATH);
         let job = node.shell(&line).timeout(LIFE).keep_stdin().spawn()?;
-        let ready = job.wait_for_line(0, SOON)?;
+        let ready = job.wait_for_line(0, STEP)?;
         ensure!(ready.as_deref() == Some(READY), "{name} says {ready:?}");
         Ok(Self {
             node,
