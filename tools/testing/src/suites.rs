@@ -73,6 +73,7 @@ pub const ALL: &[Suite] = &[
     library::LIBRARY,
     tracing::TRACING,
     contained::CONTAINED,
+    contained::HALF,
     outage::RETURN,
     outage::SWITCH,
     adapters::ADAPTERS,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A borrowed drive as a disk: skiff_nvme.ko.
 
+mod aimed;
 mod blocks;
 mod commands;
 mod counts;
@@ -12,6 +13,7 @@ mod late;
 mod shared;
 mod spaces;
 
+pub use aimed::FORWARDED;
 use anyhow::Result;
 use skiff_cluster::Builder;
 use skiff_cluster::Iommu;
@@ -39,6 +41,7 @@ pub const DISK: Suite = Suite {
     cases: &[
         direct::DIRECT,
         direct::TAKEN_BACK,
+        aimed::RESET,
         files::FILES,
         commands::COMMANDS,
         spaces::SPACES,
@@ -75,6 +78,8 @@ pub const SHARED: Suite = Suite {
     prepare,
     cases: &[
         direct::DIRECT,
+        aimed::RESET,
+        aimed::SHARERS,
         shared::RESET,
         shared::DISJOINT,
         shared::KILLED,

@@ -50,12 +50,16 @@ struct Counted {
     here: u64,
 }
 
-/// Interrupts of all lines with this word.
-fn taken(node: &Node, word: &str) -> Result<u64> {
+/// The interrupts of a node.
+pub(super) fn interrupts(node: &Node) -> Result<String> {
     let shown = node.run("cat /proc/interrupts")?;
-    let shown = shown.check()?.stdout_text().into_owned();
+    Ok(shown.check()?.stdout_text().into_owned())
+}
+
+/// Those of all lines with this word.
+pub(super) fn sum(interrupts: &str, word: &str) -> Result<u64> {
     let mut sum = 0;
-    for line in shown.lines().filter(|line| line.contains(word)) {
+    for line in interrupts.lines().filter(|line| line.contains(word)) {
         let (_, counts) = line.split_once(':').context("a line without a number")?;
         sum += counts
             .split_whitespace()
@@ -63,6 +67,11 @@ fn taken(node: &Node, word: &str) -> Result<u64> {
             .sum::<u64>();
     }
     Ok(sum)
+}
+
+/// Interrupts of all lines with this word.
+fn taken(node: &Node, word: &str) -> Result<u64> {
+    sum(&interrupts(node)?, word)
 }
 
 impl Counted {
