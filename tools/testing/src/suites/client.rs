@@ -4,6 +4,7 @@
 mod borrow;
 mod calls;
 mod samples;
+mod segments;
 
 use anyhow::Result;
 use skiff_cluster::Builder;
@@ -41,6 +42,7 @@ pub const CLIENT: Suite = Suite {
         calls::PRESENT,
         calls::SUSPENDED,
         calls::REVOKED,
+        segments::TOLD,
         samples::TWO_IN_C,
         samples::RUST_AND_C,
         samples::TAKEN,

@@ -12,6 +12,8 @@ use skiff_cluster::Node;
 
 use super::fdid;
 use super::give;
+use super::segments;
+use super::segments::Watch;
 use crate::frame::Case;
 use crate::frame::Context;
 use crate::lend;
@@ -55,7 +57,7 @@ pub const CUT: Case = Case {
 
 /// See its name.
 pub const KILLED: Case = Case {
-    name: "the lender's node dies under a sample, and comes back",
+    name: "the lender's node dies under a sample and a map of its segment, and comes back",
     run: killed,
 };
 
@@ -204,9 +206,11 @@ fn killed(context: &mut Context<'_>) -> Result<()> {
     let used = copied(cluster, RUST)?;
     load(node, RUST)?;
     used.wait(LIMIT)?;
+    let watch = Watch::begin(cluster)?;
+    watch.connect("theirs")?;
 
     let gone = line(node, RUST, "the device is gone")?;
-    lender.kill()?;
+    watch.says(&segments::AWAY, || Ok(lender.kill()?))?;
     gone.wait(LIMIT)?;
     node.wait_for(
         "[ -z \"$(ls /sys/bus/auxiliary/devices)\" ] && echo none",
@@ -214,7 +218,9 @@ fn killed(context: &mut Context<'_>) -> Result<()> {
     )?;
 
     lender.start()?;
-    share::load(lender, "")?;
+    // Only now is its former life over.
+    watch.says(&segments::DEAD, || share::load(lender, ""))?;
+    watch.end()?;
     for node in [node, lender] {
         share::wait_up(cluster, node)?;
     }
