@@ -4,12 +4,13 @@
 //!
 //! # Locking
 //!
-//! A mutex is held while a command is done, `LIMIT_MS` at most. Nothing is locked inside of it.
+//! A mutex is held while a command is done, `LIMIT_MS` at most, and while the controller is reset. Nothing is locked inside of it.
 
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        lock::mutex::MutexGuard,
         Arc,
         Mutex, //
     },
@@ -111,13 +112,13 @@ impl AdminQueue {
         (self.submissions.address(), self.completions.address())
     }
 
-    /// The controller was reset: begins anew. Process context.
-    pub(crate) fn restart(&self) -> Result {
-        let mut state = self.state.lock();
-
-        self.completions.clear()?;
-        *state = Running::new()?;
-        Ok(())
+    /// Has it for the caller alone, for a reset of the controller: waits for a command that is under way, and those of others wait
+    /// until the result is dropped. A command in between would find a controller that does not know the queue. Process context.
+    pub(crate) fn take(&self) -> Taken<'_> {
+        Taken {
+            queue: self,
+            state: self.state.lock(),
+        }
     }
 
     /// Has a command done: what it gives back. `EIO` if the controller refuses it, `ETIMEDOUT` if it does not answer, `ENODEV`
@@ -214,5 +215,25 @@ impl AdminQueue {
             bytes.copy_from_slice(&self.page.read32(4 * index)?.to_le_bytes());
         }
         Ok(answer)
+    }
+}
+
+/// The queue while nobody else has commands done.
+pub(crate) struct Taken<'a> {
+    queue: &'a AdminQueue,
+    state: MutexGuard<'a, Running>,
+}
+
+impl Taken<'_> {
+    /// The controller is stopped: begins anew.
+    pub(crate) fn restart(&mut self) -> Result {
+        self.queue.completions.clear()?;
+        *self.state = Running::new()?;
+        Ok(())
+    }
+
+    /// As [`AdminQueue::run`].
+    pub(crate) fn run(&mut self, bells: &Bells, command: &Command) -> Result<u32> {
+        self.queue.run_locked(&mut self.state, bells, command)
     }
 }

@@ -5,7 +5,8 @@
 //! # Locking
 //!
 //! The mutex of the disks is held while disks are added, and while they are told that the device is lost. Requests are ended
-//! without it, so that whoever holds it does not wait for long.
+//! without it, so that whoever holds it does not wait for long. That of the starts is held to look and to note; nothing is locked
+//! inside of it. Queues are made known to the controller by one thread: who opens the attachment, then its worker.
 
 use kernel::{
     device,
@@ -33,6 +34,7 @@ use skiff_block::{
     TagSet, //
 };
 use skiff_client::{
+    now_ms,
     BorrowEvent,
     Borrowed,
     Direct,
@@ -40,9 +42,15 @@ use skiff_client::{
     Worker,
     DEFAULT_TIMEOUT, //
 };
-use skiff_nvme_model::protocol::{
-    Event,
-    Limits, //
+use skiff_nvme_model::{
+    protocol::{
+        Event,
+        Limits, //
+    },
+    starts::{
+        Due,
+        Starts, //
+    }, //
 };
 
 use crate::{
@@ -58,6 +66,7 @@ use crate::{
     },
     number::Number,
     queue::Mode,
+    remote::RESET_MS,
     role::{
         Reset,
         Role, //
@@ -107,6 +116,8 @@ pub(crate) struct Attachment {
     parent: ARef<device::Device>,
     number: Number,
     #[pin]
+    starts: Mutex<Starts>,
+    #[pin]
     disks: Mutex<KVec<Disk<Nvme>>>,
 }
 
@@ -130,8 +141,8 @@ impl Attachment {
         let calls = Calls {
             look: Atomic::new(false),
             reset: Atomic::new(false),
-            resume: Atomic::new(false),
             lost: Atomic::new(false),
+            start: Atomic::new(0),
             worker,
         };
         let calls = Arc::new(calls, GFP_KERNEL)?;
@@ -190,12 +201,12 @@ impl Attachment {
                 reach,
                 parent,
                 number,
+                starts <- new_mutex!(Starts::new(0), "Attachment::starts"),
                 disks <- new_mutex!(KVec::new(), "Attachment::disks"),
             }),
             GFP_KERNEL,
         )?;
 
-        this.calls.worker.start(this.clone());
         if let Err(error) = this.open() {
             this.stop();
             return Err(error);
@@ -208,7 +219,17 @@ impl Attachment {
         if !self.ears.listen(Some(self.clone())) {
             return Err(ENODEV);
         }
-        self.connect()?;
+
+        let mut starts = self.starts.lock();
+        // With the lock held: what is told from here on comes after it.
+        let start = self.role.generation();
+
+        *starts = Starts::new(start);
+        drop(starts);
+        self.connect(start)?;
+        self.calls.worker.start(self.clone());
+        // What came meanwhile has waited.
+        self.calls.worker.kick();
 
         let mut after = 0;
 
@@ -231,14 +252,16 @@ impl Attachment {
         Ok(())
     }
 
-    /// Makes all queues known to the controller, which knows none of them.
-    fn connect(&self) -> Result {
+    /// Makes all queues known to the controller, in this start, in which it knows none of them. `EAGAIN` if that is over.
+    fn connect(&self, start: u32) -> Result {
         let mut vectors = 0;
+
+        self.calls.start.store(start, Relaxed);
 
         for lane in &self.lanes {
             lane.queue.prepare()?;
 
-            let (number, vector) = self.role.create(&lane.queue.pair()?)?;
+            let (number, vector) = self.role.create(&lane.queue.pair()?, start)?;
 
             lane.queue.start(number, vector);
             vectors |= lane.queue.vector();
@@ -323,11 +346,17 @@ impl Attachment {
         }
     }
 
-    /// The owner of the controller has told something. Does not sleep for long.
-    pub(crate) fn told(&self, event: Event) {
+    /// The owner of the controller has told something, in this start of it. Does not sleep for long.
+    pub(crate) fn told(&self, event: Event, start: u32) {
         match event {
-            Event::Stopped => self.halt(),
-            Event::Restarted => self.calls.call(&self.calls.resume),
+            Event::Stopped => {
+                self.halt();
+                self.wait_for_owner();
+            }
+            Event::Restarted => {
+                self.starts.lock().heard(start);
+                self.calls.worker.kick();
+            }
             Event::Gone => {
                 self.fail();
                 self.calls.call(&self.calls.lost);
@@ -343,22 +372,53 @@ impl Attachment {
         }
     }
 
-    /// The controller was reset: what was under way is done again.
-    fn resume(&self) {
+    /// The owner is to tell of the controller's next start. If that may get lost the owner is asked after a while.
+    fn wait_for_owner(&self) {
+        if self.role.is_far() {
+            self.starts
+                .lock()
+                .wait(now_ms().saturating_add(RESET_MS.into()));
+            self.calls.worker.kick_after(RESET_MS);
+        }
+    }
+
+    /// Does what follows from what was heard of the controller's starts.
+    fn follow(&self) {
+        while !self.lost.load(Relaxed) {
+            let due = self.starts.lock().due(now_ms());
+
+            match due {
+                Due::Make(start) => self.resume(start),
+                Due::Ask(_) => {
+                    let number = self.number.get();
+
+                    pr_warn!("skiffnvme{number}: the owner says nothing, it is asked\n");
+                    self.recover();
+                }
+                Due::Nothing => return,
+            }
+        }
+    }
+
+    /// The controller was reset, and runs in this start: what was under way is done again.
+    fn resume(&self, start: u32) {
         self.halt();
         self.tags.take_all(|request| {
             if let Some(lane) = self.lanes.get(request.queue()) {
                 lane.queue.requeue(request);
             }
         });
-        match self.connect() {
+        match self.connect(start) {
             Ok(()) => {
                 // What was late has been given up.
                 self.calls.reset.store(false, Relaxed);
                 pr_info!("skiffnvme{}: it goes on after a reset\n", self.number.get());
             }
-            // It is being reset once more, and the owner tells when that is over.
-            Err(error) if error == EAGAIN => self.halt(),
+            // It is being reset once more, or was, and the owner tells when that is over.
+            Err(error) if error == EAGAIN || self.starts.lock().waits() => {
+                self.halt();
+                self.wait_for_owner();
+            }
             Err(error) => {
                 pr_err!("skiffnvme{}: no queues: {:?}\n", self.number.get(), error);
                 self.lose();
@@ -366,12 +426,17 @@ impl Attachment {
         }
     }
 
-    /// Has the controller reset.
+    /// Has the controller reset, unless it was.
     fn recover(&self) {
         self.halt();
-        match self.role.reset() {
-            Ok(Reset::Done) => self.resume(),
-            Ok(Reset::Coming) => {}
+
+        let start = self.starts.lock().made();
+
+        match self.role.reset(start) {
+            Ok(Reset::Done) => self.starts.lock().heard(self.role.generation()),
+            Ok(Reset::Coming) => self.wait_for_owner(),
+            // The answer got lost, or somebody else's reset was faster.
+            Err(_) if self.starts.lock().is_over() => {}
             Err(error) => {
                 pr_err!("skiffnvme{}: no reset: {:?}\n", self.number.get(), error);
                 self.lose();
@@ -405,11 +470,10 @@ impl Work for Attachment {
                 lane.queue.reap(&this.tags);
             }
         }
-        if called(&this.calls.resume) {
-            this.resume();
-        }
+        this.follow();
         if called(&this.calls.reset) && this.tags.flying() != 0 {
             this.recover();
+            this.follow();
         }
     }
 }

@@ -64,13 +64,14 @@ impl Ears {
         self.ended.load(Relaxed)
     }
 
-    /// The owner of the controller has told something. That it has given the controller up is as good as the end of the borrow.
-    pub(crate) fn told(&self, event: Event) {
+    /// The owner of the controller has told something, in this start of it. That it has given the controller up is as good as the end
+    /// of the borrow.
+    pub(crate) fn told(&self, event: Event, start: u32) {
         if event == Event::Gone {
             self.ended.store(true, Relaxed);
         }
         if let Some(listener) = self.listener() {
-            listener.told(event);
+            listener.told(event, start);
         }
     }
 

@@ -26,10 +26,10 @@ pub(crate) struct Calls {
     pub(crate) look: Atomic<bool>,
     /// Reset the controller, or have it reset.
     pub(crate) reset: Atomic<bool>,
-    /// The controller was reset.
-    pub(crate) resume: Atomic<bool>,
     /// The device is lost.
     pub(crate) lost: Atomic<bool>,
+    /// The start of the controller that the queues are of.
+    pub(crate) start: Atomic<u32>,
     pub(crate) worker: Arc<Worker<Attachment>>,
 }
 
@@ -60,9 +60,14 @@ impl Lane {
                 tag,
                 number
             );
-            if let Err(error) = self.role.abort(number, tag) {
-                pr_warn!("command {} cannot be aborted: {:?}\n", tag, error);
-                self.calls.call(&self.calls.reset);
+            match self.role.abort(number, tag, self.calls.start.load(Relaxed)) {
+                Ok(()) => {}
+                // The controller was reset, which takes the command, too.
+                Err(error) if error == EAGAIN => {}
+                Err(error) => {
+                    pr_warn!("command {} cannot be aborted: {:?}\n", tag, error);
+                    self.calls.call(&self.calls.reset);
+                }
             }
         }
     }

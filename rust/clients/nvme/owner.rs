@@ -4,8 +4,8 @@
 //!
 //! # Locking
 //!
-//! The mutex of the books is held while queues are made and given up, which takes admin commands: the admin queue's mutex is
-//! taken inside of it.
+//! The mutex of the books is held while queues are made and given up, and while the controller is reset, which takes admin
+//! commands: the admin queue's mutex is taken inside of it.
 
 use kernel::{
     new_mutex,
@@ -32,6 +32,10 @@ use skiff_nvme_model::{
         Controller,
         Namespace, //
     },
+    pairs::{
+        Holder,
+        Pairs, //
+    },
     protocol::{
         Limits,
         Pair, //
@@ -47,7 +51,8 @@ use skiff_nvme_model::{
 use crate::{
     admin::{
         self,
-        AdminQueue, //
+        AdminQueue,
+        Taken, //
     },
     bells::Bells,
     registers::Registers, //
@@ -73,30 +78,17 @@ pub(crate) struct Owner {
     books: Mutex<Books>,
 }
 
-/// Who has which pair of queues; queue n is at n - 1.
-struct Books {
-    pairs: KVec<Option<u32>>,
-}
+/// Who has which pair of queues.
+type Books = Pairs<KVec<Holder>>;
 
-impl Books {
-    fn new(pairs: u32) -> Result<Self> {
-        let pairs = pairs.min(PAIRS.into()) as usize;
+fn books(pairs: u32) -> Result<Books> {
+    let pairs = pairs.min(PAIRS.into()) as usize;
 
-        Ok(Self {
-            pairs: KVec::from_elem(None, pairs, GFP_KERNEL)?,
-        })
-    }
-
-    /// The number of a pair that nobody has.
-    fn free(&self) -> Option<u16> {
-        let index = self.pairs.iter().position(Option::is_none)?;
-
-        u16::try_from(index.checked_add(1)?).ok()
-    }
-
-    fn place(&mut self, number: u16) -> Option<&mut Option<u32>> {
-        self.pairs.get_mut(usize::from(number).checked_sub(1)?)
-    }
+    Ok(Pairs::new(KVec::from_elem(
+        Holder::Nobody,
+        pairs,
+        GFP_KERNEL,
+    )?))
 }
 
 impl Owner {
@@ -121,11 +113,11 @@ impl Owner {
             pr_err!("{}\n", wrong.0);
             ENODEV
         })?;
-        let books = Books::new(queues(admin.run(&bells, &Command::set_queues(PAIRS))?))?;
+        let books = books(queues(admin.run(&bells, &Command::set_queues(PAIRS))?))?;
         let limits = Limits {
             // CAST: No more than there may be.
             entries: capabilities.entries.min(u32::from(*queue::ENTRIES.end())) as u16,
-            queues: u16::try_from(books.pairs.len())?,
+            queues: u16::try_from(books.count())?,
             most: identity.most,
             stride: capabilities.stride,
             abilities: identity.abilities,
@@ -138,7 +130,7 @@ impl Owner {
             registers.version()?,
             limits.queues
         );
-        set_shadows(&bells, &admin, identity.shadows);
+        set_shadows(&bells, &mut admin.take(), identity.shadows);
         Arc::pin_init(
             try_pin_init!(Self {
                 device: device.clone(),
@@ -172,10 +164,15 @@ impl Owner {
         self.admin.run(&self.bells, command)
     }
 
-    /// Makes a pair of queues known to the controller, for a node: its number and its vector. `ENOSPC` if there are no more.
+    /// Makes a pair of queues known to the controller, for a node that has heard of this start: its number and its vector. `EAGAIN`
+    /// if that start is over, `ENOSPC` if there are no more.
     /// Process context.
-    pub(crate) fn create(&self, node: u32, pair: &Pair) -> Result<(u16, u16)> {
+    pub(crate) fn create(&self, node: u32, pair: &Pair, start: u32) -> Result<(u16, u16)> {
         let mut books = self.books.lock();
+
+        self.check(start)?;
+        books.knows(node);
+
         let number = books.free().ok_or(ENOSPC)?;
         let (vector, signal) = match pair.polled() {
             true => (0, Signal::None),
@@ -201,45 +198,42 @@ impl Owner {
         if let Err(error) = self.run(&submissions) {
             // If that fails, too, the queue is no more than unknown.
             if self.run(&Command::delete_completions(number)).is_err() {
-                self.mark(&mut books, number, node);
+                books.mark(number, node);
             }
             return Err(error);
         }
-        self.mark(&mut books, number, node);
+        books.mark(number, node);
         Ok((number, vector))
     }
 
-    fn mark(&self, books: &mut Books, number: u16, node: u32) {
-        if let Some(place) = books.place(number) {
-            *place = Some(node);
+    /// Whether this start is the present one; `EAGAIN`. It stays so while the books are locked.
+    fn check(&self, start: u32) -> Result {
+        match start == self.generation() {
+            true => Ok(()),
+            false => Err(EAGAIN),
         }
     }
 
-    /// Has the controller forget the pairs of queues of a node: it completes what was under way before, or aborts it. What it
-    /// does not forget stays the node's. Process context.
+    /// Has the controller forget the pairs of queues of a node, which does not use them any more: it completes what was under way
+    /// before, or aborts it. What it does not forget stays the node's. Process context.
     pub(crate) fn delete_all(&self, node: u32) -> Result {
         let mut books = self.books.lock();
 
-        for (number, place) in (1..).zip(books.pairs.iter_mut()) {
-            if *place == Some(node) {
-                self.run(&Command::delete_submissions(number))?;
-                self.run(&Command::delete_completions(number))?;
-                *place = None;
-            }
+        books.knows(node);
+        loop {
+            let Some(number) = books.of(node).next() else {
+                return Ok(());
+            };
+
+            self.run(&Command::delete_submissions(number))?;
+            self.run(&Command::delete_completions(number))?;
+            books.clear(number);
         }
-        Ok(())
     }
 
     /// How many pairs of queues a node has.
     pub(crate) fn pairs(&self, node: u32) -> usize {
-        let books = self.books.lock();
-
-        books
-            .pairs
-            .iter()
-            .flatten()
-            .filter(|of| **of == node)
-            .count()
+        self.books.lock().of(node).count()
     }
 
     /// Counts the starts of the controller.
@@ -269,13 +263,16 @@ impl Owner {
         Ok(None)
     }
 
-    /// Asks the controller to abort a command of a pair of queues of a node. Process context.
-    pub(crate) fn abort(&self, node: u32, number: u16, command: u16) -> Result {
-        let mut books = self.books.lock();
-        let place = books.place(number).filter(|place| **place == Some(node));
+    /// Asks the controller to abort a command of a pair of queues of a node, of this start. `EAGAIN` if that is over, `ENOENT` if
+    /// there is no such pair. Process context.
+    pub(crate) fn abort(&self, node: u32, number: u16, command: u16, start: u32) -> Result {
+        // Held until it is done: there is that pair so long.
+        let books = self.books.lock();
 
-        place.ok_or(ENOENT)?;
-        drop(books);
+        self.check(start)?;
+        if !books.has(number, node) {
+            return Err(ENOENT);
+        }
         self.run(&Command::abort(number, command))?;
         Ok(())
     }
@@ -283,20 +280,18 @@ impl Owner {
     /// Resets the controller: all queues are gone when this returns, also if it fails. Process context.
     pub(crate) fn reset(&self) -> Result {
         let mut books = self.books.lock();
-
+        let mut admin = self.admin.take();
         let registers = self.bells.registers();
 
         registers.disable(self.capabilities.patience)?;
         self.generation.fetch_add(1, Relaxed);
-        for place in &mut books.pairs {
-            *place = None;
-        }
-        self.admin.restart()?;
+        books.reset();
+        admin.restart()?;
         self.bells.restart()?;
         self.device.master(true)?;
         start(registers, &self.capabilities, &self.admin)?;
-        self.run(&Command::set_queues(PAIRS))?;
-        set_shadows(&self.bells, &self.admin, self.shadows);
+        admin.run(&self.bells, &Command::set_queues(PAIRS))?;
+        set_shadows(&self.bells, &mut admin, self.shadows);
         Ok(())
     }
 
@@ -320,7 +315,7 @@ fn start(registers: &Registers, capabilities: &Capabilities, admin: &AdminQueue)
 }
 
 /// Has a controller that takes shadow doorbells look at them; one that does not do it then goes on without.
-fn set_shadows(bells: &Bells, admin: &AdminQueue, takes: bool) {
+fn set_shadows(bells: &Bells, admin: &mut Taken<'_>, takes: bool) {
     let Some((values, events)) = bells.pages().filter(|_| takes) else {
         return;
     };

@@ -45,7 +45,7 @@ use crate::ears::Ears;
 const LIMIT_MS: u32 = 15_000;
 
 /// Milliseconds that a reset may take.
-const RESET_MS: u32 = 60_000;
+pub(crate) const RESET_MS: u32 = 60_000;
 
 /// What is heard of the owner.
 #[pin_data]
@@ -54,6 +54,7 @@ pub(crate) struct Replies {
     /// The node of the owner.
     node: u32,
     ears: Arc<Ears>,
+    /// The controller's start that was heard of last.
     generation: Atomic<u32>,
     #[pin]
     state: Mutex<State>,
@@ -84,6 +85,13 @@ impl Replies {
             self.arrived.notify_all();
         }
     }
+
+    /// The owner has named the controller's start: whoever did not hear of it does so now.
+    fn heard(&self, start: u32) {
+        if self.generation.xchg(start, Relaxed) != start {
+            self.ears.told(Event::Restarted, start);
+        }
+    }
 }
 
 impl ChannelHandler for Replies {
@@ -98,17 +106,15 @@ impl ChannelHandler for Replies {
         }
         match message.body {
             Body::Answer(token, answer) => {
-                if let Answer::Attached(_) = answer {
-                    self.generation.store(message.generation, Relaxed);
+                match answer {
+                    Answer::Attached(_) => self.generation.store(message.generation, Relaxed),
+                    // Before whoever has asked goes on. The owner is not in the middle of a reset when it answers.
+                    _ => self.heard(message.generation),
                 }
                 self.arrived(Some(token), Reply::Answer(answer));
             }
-            Body::Event(event) => {
-                if event == Event::Restarted {
-                    self.generation.store(message.generation, Relaxed);
-                }
-                self.ears.told(event);
-            }
+            Body::Event(Event::Restarted) => self.heard(message.generation),
+            Body::Event(event) => self.ears.told(event, message.generation),
             // This node owns nothing.
             Body::Request(..) => {}
         }
@@ -160,7 +166,7 @@ impl Remote {
             GFP_KERNEL,
         )?;
         let channel = Channel::open(channel(fdid), replies.clone())?;
-        let limits = match ask(&channel, &replies, Request::Attach, LIMIT_MS)? {
+        let limits = match ask(&channel, &replies, Request::Attach, 0, LIMIT_MS)? {
             Reply::Nobody | Reply::Answer(Answer::Refused(Refusal::NotOwned)) => {
                 return Ok(Found::Nobody);
             }
@@ -186,16 +192,21 @@ impl Remote {
         self.limits
     }
 
-    /// Asks the owner for something. `EIO` if it refuses, `EAGAIN` if the controller was reset, `ENOSPC` if there are no
-    /// queues left; else as [`Remote::find`]. Process context.
-    pub(crate) fn ask(&self, request: Request) -> Result<Answer> {
+    /// The controller's start that was heard of last.
+    pub(crate) fn generation(&self) -> u32 {
+        self.replies.generation.load(Relaxed)
+    }
+
+    /// Asks the owner for something in a start of the controller. `EIO` if it refuses, `EAGAIN` if that start is over, which the
+    /// ears have been told of by then, `ENOSPC` if there are no queues left; else as [`Remote::find`]. Process context.
+    pub(crate) fn ask(&self, request: Request, start: u32) -> Result<Answer> {
         let limit = match request {
             Request::Reset => RESET_MS,
             _ => LIMIT_MS,
         };
         let _asking = self.asking.lock();
 
-        match ask(&self.channel, &self.replies, request, limit)? {
+        match ask(&self.channel, &self.replies, request, start, limit)? {
             Reply::Nobody => Err(ENODEV),
             Reply::Answer(Answer::Refused(refusal)) => Err(match refusal {
                 Refusal::Stale => EAGAIN,
@@ -210,11 +221,13 @@ impl Remote {
 }
 
 /// Asks, and waits for the answer.
-fn ask(channel: &Channel, replies: &Replies, request: Request, limit_ms: u32) -> Result<Reply> {
-    let generation = match request {
-        Request::Attach => 0,
-        _ => replies.generation.load(Relaxed),
-    };
+fn ask(
+    channel: &Channel,
+    replies: &Replies,
+    request: Request,
+    generation: u32,
+    limit_ms: u32,
+) -> Result<Reply> {
     let mut state = replies.state.lock();
 
     // Never 0.

@@ -49,11 +49,27 @@ impl Role {
         }
     }
 
-    /// Makes a pair of queues known to the controller: its number and its vector. Process context.
-    pub(crate) fn create(&self, pair: &Pair) -> Result<(u16, u16)> {
+    /// The start of the controller that was heard of last.
+    pub(crate) fn generation(&self) -> u32 {
         match self {
-            Self::Alone(owner, node) | Self::Lender(owner, node, _) => owner.create(*node, pair),
-            Self::Remote(remote) => match remote.ask(Request::CreateQueue(*pair))? {
+            Self::Alone(owner, _) | Self::Lender(owner, ..) => owner.generation(),
+            Self::Remote(remote) => remote.generation(),
+        }
+    }
+
+    /// Whether what the owner tells may get lost.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self, Self::Remote(_))
+    }
+
+    /// Makes a pair of queues known to the controller in this start of it: its number and its vector. `EAGAIN` if that start is over.
+    /// Process context.
+    pub(crate) fn create(&self, pair: &Pair, start: u32) -> Result<(u16, u16)> {
+        match self {
+            Self::Alone(owner, node) | Self::Lender(owner, node, _) => {
+                owner.create(*node, pair, start)
+            }
+            Self::Remote(remote) => match remote.ask(Request::CreateQueue(*pair), start)? {
                 Answer::Queue { queue, vector } => Ok((queue, vector)),
                 _ => Err(EIO),
             },
@@ -64,33 +80,39 @@ impl Role {
     pub(crate) fn namespace(&self, after: u32) -> Result<Option<Namespace>> {
         match self {
             Self::Alone(owner, _) | Self::Lender(owner, ..) => owner.namespace(after),
-            Self::Remote(remote) => match remote.ask(Request::Namespace { after })? {
-                Answer::Namespace(namespace) if namespace.id() > after => Ok(Some(namespace)),
-                Answer::Done => Ok(None),
-                _ => Err(EIO),
-            },
+            Self::Remote(remote) => {
+                match remote.ask(Request::Namespace { after }, remote.generation())? {
+                    Answer::Namespace(namespace) if namespace.id() > after => Ok(Some(namespace)),
+                    Answer::Done => Ok(None),
+                    _ => Err(EIO),
+                }
+            }
         }
     }
 
-    /// Asks the controller to abort a command. Process context.
-    pub(crate) fn abort(&self, queue: u16, command: u16) -> Result {
+    /// Asks the controller to abort a command of this start of it. `EAGAIN` if that is over. Process context.
+    pub(crate) fn abort(&self, queue: u16, command: u16, start: u32) -> Result {
         match self {
             Self::Alone(owner, node) | Self::Lender(owner, node, _) => {
-                owner.abort(*node, queue, command)
+                owner.abort(*node, queue, command, start)
             }
-            Self::Remote(remote) => remote.ask(Request::Abort { queue, command }).map(|_| ()),
+            Self::Remote(remote) => {
+                let request = Request::Abort { queue, command };
+
+                remote.ask(request, start).map(|_| ())
+            }
         }
     }
 
-    /// Resets the controller: all queues are gone. Process context.
-    pub(crate) fn reset(&self) -> Result<Reset> {
+    /// Resets the controller, unless it is in another start than this one: all queues are gone. Process context.
+    pub(crate) fn reset(&self, start: u32) -> Result<Reset> {
         match self {
             Self::Alone(owner, _) => owner.reset().map(|()| Reset::Done),
             Self::Lender(_, _, server) => {
                 server.call_reset();
                 Ok(Reset::Coming)
             }
-            Self::Remote(remote) => match remote.ask(Request::Reset) {
+            Self::Remote(remote) => match remote.ask(Request::Reset, start) {
                 // Somebody else was faster.
                 Err(error) if error != EAGAIN => Err(error),
                 Ok(_) | Err(_) => Ok(Reset::Coming),
@@ -117,7 +139,7 @@ impl Role {
         match self {
             Self::Alone(owner, _) | Self::Lender(owner, ..) => owner.stop(),
             Self::Remote(remote) => {
-                if let Err(error) = remote.ask(Request::Detach) {
+                if let Err(error) = remote.ask(Request::Detach, remote.generation()) {
                     pr_warn!("the owner keeps our queues: {:?}\n", error);
                 }
             }

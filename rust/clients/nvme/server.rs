@@ -232,7 +232,7 @@ impl Server {
                 if self.owner.pairs(node) >= SHARE.into() {
                     return Answer::Refused(Refusal::Exhausted);
                 }
-                match self.owner.create(node, &pair) {
+                match self.owner.create(node, &pair, generation) {
                     Ok((queue, vector)) => Answer::Queue { queue, vector },
                     Err(error) => refused(error),
                 }
@@ -242,7 +242,9 @@ impl Server {
                 Ok(None) => Answer::Done,
                 Err(error) => refused(error),
             },
-            Request::Abort { queue, command } => done(self.owner.abort(node, queue, command)),
+            Request::Abort { queue, command } => {
+                done(self.owner.abort(node, queue, command, generation))
+            }
             Request::Reset => done(self.restart()),
             Request::Attach | Request::Detach => Answer::Refused(Refusal::NotYours),
         }
@@ -251,7 +253,7 @@ impl Server {
     /// Resets the controller, with everybody told before and after.
     fn restart(&self) -> Result {
         self.tell(Event::Stopped);
-        self.ears.told(Event::Stopped);
+        self.ears.told(Event::Stopped, self.owner.generation());
 
         let reset = self.owner.reset();
         let event = match reset {
@@ -263,7 +265,7 @@ impl Server {
         self.reset.store(false, Relaxed);
         pr_warn!("the controller was reset: {:?}\n", reset);
         self.tell(event);
-        self.ears.told(event);
+        self.ears.told(event, self.owner.generation());
         reset
     }
 
@@ -292,6 +294,7 @@ fn refused(error: Error) -> Answer {
     Answer::Refused(match error {
         error if error == ENOSPC => Refusal::Exhausted,
         error if error == ENOENT => Refusal::NotYours,
+        error if error == EAGAIN => Refusal::Stale,
         _ => Refusal::Failed,
     })
 }

@@ -87,6 +87,25 @@ pub fn told(node: &Node) -> String {
     log.join("\n")
 }
 
+/// Waits until more lines of a node's kernel log contain `text` than there were `before`.
+pub fn wait_told(node: &Node, text: &str, before: usize) -> Result<()> {
+    let started = Instant::now();
+    while count_told(node, text) <= before {
+        if started.elapsed() > MOMENT {
+            let (index, said) = (node.index(), told(node));
+            bail!("node {index} does not tell {text:?} again:\n{said}");
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// How many lines of a node's kernel log contain `text`.
+pub fn count_told(node: &Node, text: &str) -> usize {
+    let log = node.kernel_log();
+    log.iter().filter(|line| line.contains(text)).count()
+}
+
 /// Unloads it, which gives back what it borrowed.
 pub fn unload(node: &Node) -> Result<()> {
     let line = format!("rmmod {MODULE}");

@@ -15,10 +15,12 @@ pub mod completion;
 pub mod data;
 pub mod doorbell;
 pub mod identify;
+pub mod pairs;
 pub mod protocol;
 pub mod queue;
 pub mod registers;
 pub mod shadow;
+pub mod starts;
 
 use core::fmt;
 

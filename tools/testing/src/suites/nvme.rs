@@ -81,6 +81,7 @@ pub const SHARED: Suite = Suite {
         aimed::RESET,
         aimed::SHARERS,
         shared::RESET,
+        shared::UNHEARD,
         shared::DISJOINT,
         shared::KILLED,
         interplay::SHARERS,

@@ -9,6 +9,7 @@ use anyhow::ensure;
 use anyhow::Result;
 use skiff_cluster::Cluster;
 use skiff_cluster::Iommu;
+use skiff_cluster::Node;
 
 use crate::disk::Pending;
 use crate::disk::Region;
@@ -21,7 +22,6 @@ use crate::lend::THIRD;
 use crate::nvme;
 use crate::nvme::region;
 use crate::nvme::Way;
-use crate::nvme::MOMENT;
 use crate::share::Actor;
 use crate::share::Balance;
 use crate::share::PAGE;
@@ -44,10 +44,21 @@ pub const RESET: Case = Case {
     run: reset,
 };
 
+/// And one of them does not hear of it.
+pub const UNHEARD: Case = Case {
+    name: "the controller is reset, and one node is not told: it finds out, rings no doorbell of others, and all of it is right",
+    run: unheard,
+};
+
 /// MiB of a region.
 const BYTES: u64 = 3;
 /// MiB from one to the next.
 const APART: u64 = 16;
+
+/// What the lender says when it has reset the controller.
+const RESET_OVER: &str = "the controller was reset: Ok";
+/// What everybody says then.
+const GOES_ON: &str = "it goes on after a reset";
 
 /// Loads skiff_nvme.ko everywhere, at the lender first: who comes later finds it there. Gives the paths of the disks.
 fn load(cluster: &Cluster, parameters: &str) -> Result<Vec<String>> {
@@ -192,21 +203,87 @@ fn reset(context: &mut Context<'_>) -> Result<()> {
     let home = cluster.node(LENDER);
     let operations = u64::from(context.scale.pick(2000, 200_000));
     let paths = load(cluster, "io_timeout_ms=1000")?;
-    // By their number, for nobody knows how long it takes.
-    let pending = (0..)
-        .zip(cluster.nodes())
-        .map(|(index, node)| own_region(&paths, index).begin(node, operations))
-        .collect::<Result<Vec<_>>>()?;
+    let pending = begin_many(cluster, &paths, operations)?;
+    let before = told_by_all(cluster, GOES_ON);
+    let resets = nvme::count_told(home, RESET_OVER);
     home.throttle(NVME.name(), 1)?;
-    let reset = home.wait_log("the controller was reset: Ok", MOMENT);
+    let reset = nvme::wait_told(home, RESET_OVER, resets);
     home.throttle(NVME.name(), 0)?;
     reset?;
-    for node in cluster.nodes() {
-        node.wait_log("it goes on after a reset", MOMENT)?;
+    for (node, before) in cluster.nodes().iter().zip(before) {
+        nvme::wait_told(node, GOES_ON, before)?;
     }
+    finish(cluster, &paths, pending)?;
+    unload(cluster)
+}
+
+/// Begins so many operations in all nodes: by their number, for nobody knows how long it takes.
+fn begin_many(cluster: &Cluster, paths: &[String], operations: u64) -> Result<Vec<Pending>> {
+    cluster
+        .nodes()
+        .iter()
+        .map(|node| own_region(paths, node.index()).begin(node, operations))
+        .collect()
+}
+
+/// How often each node has told something.
+fn told_by_all(cluster: &Cluster, text: &str) -> Vec<usize> {
+    let nodes = cluster.nodes().iter();
+    nodes.map(|node| nvme::count_told(node, text)).collect()
+}
+
+/// Waits for the end of what was begun, and looks at what it has left.
+fn finish(cluster: &Cluster, paths: &[String], pending: Vec<Pending>) -> Result<()> {
     for (node, pending) in cluster.nodes().iter().zip(pending) {
         let done = pending.outcome()?.good()?.operations;
-        own_region(&paths, node.index()).check(node, done)?;
+        own_region(paths, node.index()).check(node, done)?;
     }
-    unload(cluster)
+    Ok(())
+}
+
+/// The node stands still while the lender has more messages for it than may wait: those of the reset are lost.
+fn unheard(context: &mut Context<'_>) -> Result<()> {
+    let cluster = context.cluster;
+    let (home, deaf) = (cluster.node(LENDER), cluster.node(BORROWER));
+    let operations = u64::from(context.scale.pick(2000, 200_000));
+    for node in [home, deaf] {
+        node.modprobe("skiff_kapi")?;
+    }
+    let paths = load(cluster, "io_timeout_ms=1000")?;
+    let pending = begin_many(cluster, &paths, operations)?;
+    let before = told_by_all(cluster, GOES_ON);
+    let resets = nvme::count_told(home, RESET_OVER);
+    home.throttle(NVME.name(), 1)?;
+    deaf.pause()?;
+    let reset = flood(home, deaf.port(0)).and_then(|()| {
+        nvme::wait_told(home, RESET_OVER, resets)?;
+        home.throttle(NVME.name(), 0)?;
+        // The others have queues again, and might have got the numbers of those that it had.
+        for index in [LENDER, THIRD] {
+            nvme::wait_told(cluster.node(index), GOES_ON, before[index])?;
+        }
+        Ok(())
+    });
+    home.throttle(NVME.name(), 0)?;
+    deaf.resume()?;
+    reset?;
+    nvme::wait_told(deaf, GOES_ON, before[BORROWER])?;
+    finish(cluster, &paths, pending)?;
+    unload(cluster)?;
+    for node in [home, deaf] {
+        node.run("rmmod skiff_kapi")?.check()?;
+    }
+    Ok(())
+}
+
+/// Sends messages to a node that takes none until there is no room for one more.
+fn flood(node: &Node, port: u8) -> Result<()> {
+    let line = format!("echo 'flood {port} 100000' > /sys/module/skiff_kapi/parameters/command");
+    let said = node.run(&line)?;
+    let said = said.stderr_text();
+    ensure!(
+        said.contains("Device or resource busy"),
+        "it is not full: {said}"
+    );
+    Ok(())
 }
