@@ -81,7 +81,6 @@ pub const SHARED: Suite = Suite {
         aimed::RESET,
         aimed::SHARERS,
         shared::RESET,
-        shared::UNHEARD,
         shared::DISJOINT,
         shared::KILLED,
         interplay::SHARERS,
@@ -92,6 +91,7 @@ pub const SHARED: Suite = Suite {
 pub const SHARED_ENDS: Suite = Suite {
     on: &[Setting::STOCK.nodes(3)],
     cases: &[
+        shared::UNHEARD,
         shared::DISJOINT,
         shared::KILLED,
         interplay::SHARERS,

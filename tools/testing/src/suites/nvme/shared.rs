@@ -62,13 +62,18 @@ const GOES_ON: &str = "it goes on after a reset";
 
 /// Loads skiff_nvme.ko everywhere, at the lender first: who comes later finds it there. Gives the paths of the disks.
 fn load(cluster: &Cluster, parameters: &str) -> Result<Vec<String>> {
-    let home = nvme::load_with(cluster.node(LENDER), parameters)?;
+    load_each(cluster, |_| parameters)
+}
+
+/// The same with parameters for each node.
+fn load_each<'a>(cluster: &Cluster, parameters: impl Fn(usize) -> &'a str) -> Result<Vec<String>> {
+    let home = nvme::load_with(cluster.node(LENDER), parameters(LENDER))?;
     cluster
         .nodes()
         .iter()
         .map(|node| match node.index() {
             LENDER => Ok(home.clone()),
-            _ => nvme::load_with(node, parameters),
+            index => nvme::load_with(node, parameters(index)),
         })
         .collect()
 }
@@ -249,7 +254,11 @@ fn unheard(context: &mut Context<'_>) -> Result<()> {
     for node in [home, deaf] {
         node.modprobe("skiff_kapi")?;
     }
-    let paths = load(cluster, "io_timeout_ms=1000")?;
+    let paths = load_each(cluster, |index| match index {
+        // Nothing is late there for some time after the reset.
+        BORROWER => "io_timeout_ms=5000",
+        _ => "io_timeout_ms=1000",
+    })?;
     let pending = begin_many(cluster, &paths, operations)?;
     let before = told_by_all(cluster, GOES_ON);
     let resets = nvme::count_told(home, RESET_OVER);
@@ -267,7 +276,12 @@ fn unheard(context: &mut Context<'_>) -> Result<()> {
     home.throttle(NVME.name(), 0)?;
     deaf.resume()?;
     reset?;
+    // Meanwhile it rings the doorbells of the queues that it had.
+    let from = BORROWER as u64 * APART + APART / 2;
+    let more = region(&paths[BORROWER], from, BYTES, 50);
+    let done = more.work(deaf, operations)?.operations;
     nvme::wait_told(deaf, GOES_ON, before[BORROWER])?;
+    more.check(deaf, done)?;
     finish(cluster, &paths, pending)?;
     unload(cluster)?;
     for node in [home, deaf] {
