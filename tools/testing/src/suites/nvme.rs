@@ -60,6 +60,7 @@ pub const ALONE: Suite = Suite {
         files::FILES,
         commands::COMMANDS,
         spaces::SPACES,
+        late::LATE,
         blocks::AGAIN,
         interplay::PROGRAMS,
         ends::TAKEN,
