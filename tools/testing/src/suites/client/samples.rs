@@ -171,9 +171,6 @@ fn taken(context: &mut Context<'_>) -> Result<()> {
     before.wait_back(&watcher)
 }
 
-/// Times that the link goes.
-const CUTS: u32 = 5;
-
 fn cut(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
     let (node, port) = (cluster.node(BORROWER), cluster.node(LENDER).port(0));
@@ -182,7 +179,8 @@ fn cut(context: &mut Context<'_>) -> Result<()> {
     let used = copied(cluster, RUST)?;
     load(node, RUST)?;
     used.wait(LIMIT)?;
-    for _ in 0..CUTS {
+    // Who is faster once in a while shows in a night only.
+    for _ in 0..context.scale.pick(5, 500) {
         let gone = line(node, RUST, "the device is gone")?;
         cluster.switch().set_link(port, LinkState::Down)?;
         let told = gone.wait(LIMIT);
