@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One client's connection: its two threads and the state that they share with the [`Client`] handles.
 //!
-//! The reader thread receives, wakes those who wait for answers, and puts commands into the inbox; it never calls the device. The worker thread
-//! takes commands from the inbox, calls the device and sends the replies. Nobody holds one of the connection's locks while taking another,
+//! The reader thread receives, wakes those who wait for answers, and puts commands into the inbox; of the device it calls only what never
+//! waits, for a posted write, and only while the worker has nothing to do. The worker thread takes commands from the inbox, calls the device
+//! and sends the replies. Nobody holds one of the connection's locks while taking another,
 //! and nobody holds any of them while the device runs.
 
 use std::io;
@@ -17,6 +18,7 @@ use crate::client::{Client, DmaError};
 use crate::device::Device;
 use crate::inbox::{Inbox, Progress};
 use crate::reader;
+use crate::regions::Regions;
 use crate::session;
 use crate::waiting::{Waiting, POSTED_IDS};
 use crate::wire::{Command, DmaData, DmaRange, Header, Kind, Reply, HEADER_SIZE};
@@ -146,6 +148,7 @@ pub fn serve_with(
         inbox: Inbox::default(),
         reading: AtomicBool::new(true),
         transfer: AtomicU32::new(0),
+        regions: OnceLock::new(),
         ended: OnceLock::new(),
     });
     let client = Client::new(Arc::clone(&shared));
@@ -159,11 +162,12 @@ pub fn serve_with(
     // From here on a failure drops the connection, which closes it and joins what was started.
     let shared = Arc::clone(&connection.shared);
     let worker = thread::Builder::new().name("vfio-user-work".into());
-    let spawned = worker.spawn(move || session::run(&shared, &device, limits));
+    let served = Arc::clone(&device);
+    let spawned = worker.spawn(move || session::run(&shared, &served, limits));
     connection.threads.push(spawned?);
     let shared = Arc::clone(&connection.shared);
     let reader = thread::Builder::new().name("vfio-user-read".into());
-    let spawned = reader.spawn(move || reader::run(&shared, limits));
+    let spawned = reader.spawn(move || reader::run(&shared, &*device, limits));
     if spawned.is_err() {
         connection.shared.end(Ended::Closed);
         connection.shared.inbox.discard();
@@ -182,12 +186,15 @@ pub(crate) struct Shared {
     pub(crate) reading: AtomicBool,
     /// Agreed largest data of one message in bytes; 0 until the handshake is done.
     transfer: AtomicU32,
+    /// What the client may do with the device; nothing until the handshake is done.
+    pub(crate) regions: OnceLock<Arc<Regions>>,
     ended: OnceLock<Ended>,
 }
 
 impl Shared {
-    /// The handshake is done: the bus can be reached.
-    pub(crate) fn negotiated(&self, transfer: u32) {
+    /// The handshake is done: the bus can be reached, and so can the device without the worker.
+    pub(crate) fn negotiated(&self, transfer: u32, regions: Arc<Regions>) {
+        let _ = self.regions.set(regions);
         self.transfer.store(transfer, Ordering::Release);
     }
 

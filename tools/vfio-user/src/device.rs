@@ -238,7 +238,7 @@ pub enum DmaUnmap {
 
 /// A device that can be served to one or several clients.
 ///
-/// All methods but [`connected`](Self::connected) are called on the connection's worker thread, one at a time, in the order of the client's messages.
+/// All methods but [`connected`](Self::connected) are called by the connection's own threads, one at a time, in the order of the client's messages.
 /// An error becomes the error reply of the message, and is otherwise without consequence for the connection.
 pub trait Device: Send + Sync + 'static {
     /// A client has come: called by [`serve`](crate::serve) before its first message is read. `client` is the way towards its bus.
@@ -276,6 +276,14 @@ pub trait Device: Send + Sync + 'static {
     /// # Errors
     /// An error is told to the client unless the write was posted.
     fn region_write(&self, index: u32, offset: u64, data: &[u8]) -> Result<(), Errno>;
+
+    /// Does what [`region_write`](Self::region_write) does if it need not wait for anything, not even for a lock that is held while somebody
+    /// waits; else it does nothing and answers false, and `region_write` is called. Only for posted writes: on the thread that receives
+    /// what the client answers to others.
+    fn region_post(&self, index: u32, offset: u64, data: &[u8]) -> bool {
+        let _ = (index, offset, data);
+        false
+    }
 
     /// Sets up, masks, unmasks or fires interrupts.
     ///

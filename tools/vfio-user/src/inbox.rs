@@ -32,7 +32,7 @@ struct Queue {
     closed: bool,
     /// The worker has taken one that it has not done yet.
     working: bool,
-    /// How many the worker has done.
+    /// How many were done.
     done: u64,
     /// How many threads wait for the worker to get on.
     watchers: usize,
@@ -57,12 +57,12 @@ pub(crate) struct Inbox {
     progressed: Condvar,
 }
 
-/// How far the worker is.
+/// How far the connection is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    /// How many commands it has done.
+    /// How many commands were done.
     pub(crate) done: u64,
-    /// How many there are that it has not done.
+    /// How many there are that the worker has not done.
     pub(crate) left: u64,
 }
 
@@ -91,6 +91,20 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Whether the worker has nothing to do, nor will before the next [`Inbox::push`].
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().left() == 0
+    }
+
+    /// One was done without the worker.
+    pub(crate) fn pass(&self) {
+        let mut queue = self.lock();
+        queue.done += 1;
+        if queue.watchers > 0 {
+            self.progressed.notify_all();
+        }
+    }
+
     /// Takes the oldest message, waiting for one; none when the inbox is closed and empty. What was taken before is done.
     pub(crate) fn take(&self) -> Option<Taken> {
         let mut queue = self.lock();
@@ -117,7 +131,7 @@ impl Inbox {
         })
     }
 
-    /// How far the worker is.
+    /// How far the connection is.
     pub(crate) fn progress(&self) -> Progress {
         let queue = self.lock();
         Progress {

@@ -12,6 +12,7 @@ pub mod device;
 pub mod fuzz;
 mod inbox;
 mod reader;
+mod regions;
 mod session;
 mod waiting;
 pub mod wire;

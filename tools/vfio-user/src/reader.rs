@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The reader thread: splits the stream into messages, wakes those who wait for answers, hands commands to the worker.
 //!
+//! A posted write that finds the worker idle, and for which the device need not wait, it carries out itself: that is the way of a
+//! doorbell, and each thread on it costs as much as the rest of it.
+//!
 //! It also sends what the socket did not take at once. It reads exactly one message at a time, so file descriptors belong to the message
 //! with whose bytes they come. It waits without limit for the client, and only for it: a client that stops in the middle of a message is as
 //! alive as one that has nothing to say, and [`Shared::end`] ends every wait.
 
 use std::os::fd::OwnedFd;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
@@ -13,14 +17,15 @@ use tracing::{debug, warn};
 use crate::channel::Interest;
 use crate::client::DmaError;
 use crate::connection::{Ended, Limits, Shared};
+use crate::device::{Device, RegionAccess};
 use crate::inbox::Message;
-use crate::wire::{Header, Kind, HEADER_SIZE, MAX_VERSION_TEXT};
+use crate::wire::{Header, Kind, Reply, Request, HEADER_SIZE, MAX_VERSION_TEXT};
 use crate::Errno;
 
 /// Reads until the connection ends.
-pub(crate) fn run(shared: &Shared, limits: Limits) {
+pub(crate) fn run(shared: &Shared, device: &dyn Device, limits: Limits) {
     let why = loop {
-        if let Err(why) = read_message(shared, limits) {
+        if let Err(why) = read_message(shared, device, limits) {
             break why;
         }
     };
@@ -37,7 +42,7 @@ pub(crate) fn run(shared: &Shared, limits: Limits) {
     }
 }
 
-fn read_message(shared: &Shared, limits: Limits) -> Result<(), Ended> {
+fn read_message(shared: &Shared, device: &dyn Device, limits: Limits) -> Result<(), Ended> {
     if shared.channel.is_closed() {
         return Err(Ended::Closed);
     }
@@ -59,13 +64,22 @@ fn read_message(shared: &Shared, limits: Limits) -> Result<(), Ended> {
         return Err(Ended::Protocol("too many file descriptors in a message"));
     }
     match header.kind {
-        Kind::Command(_) => {
+        Kind::Command(reply) => {
             shared.waiting.alive();
-            shared.inbox.push(Message {
+            let message = Message {
                 header,
                 payload,
                 fds,
-            });
+            };
+            if reply == Reply::Unwanted && shared.inbox.is_idle() {
+                // What the device leaves behind after a panic is its own matter: nobody here looks into it again.
+                let post = AssertUnwindSafe(|| post(shared, device, &message));
+                if catch_unwind(post).map_err(|_| Ended::Device)? {
+                    shared.inbox.pass();
+                    return Ok(());
+                }
+            }
+            shared.inbox.push(message);
         }
         Kind::Reply => shared
             .waiting
@@ -78,6 +92,23 @@ fn read_message(shared: &Shared, limits: Limits) -> Result<(), Ended> {
         }
     }
     Ok(())
+}
+
+/// Whether this was a valid posted write, and the device has done it at once.
+fn post(shared: &Shared, device: &dyn Device, message: &Message) -> bool {
+    let Some(regions) = shared.regions.get() else {
+        return false;
+    };
+    let Ok(Request::RegionWrite(write)) = Request::decode(message.header.command, &message.payload)
+    else {
+        return false;
+    };
+    match write.range() {
+        Ok(range) if regions.check(range, RegionAccess::WRITE).is_ok() => {
+            device.region_post(range.region, range.offset, write.data)
+        }
+        _ => false,
+    }
 }
 
 /// No valid message is longer than this: the largest data with the fields before it, or the longest version text.

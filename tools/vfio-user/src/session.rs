@@ -13,6 +13,7 @@ use crate::channel::{NoRoom, SendError};
 use crate::connection::{Ended, Limits, Shared};
 use crate::device::{Device, DeviceInfo, IrqAction, IrqData, RegionAccess, SetIrqs};
 use crate::inbox::Message;
+use crate::regions::Regions;
 use crate::wire::{
     Capabilities, DeviceInfoMessage, Header, IrqDataKind, IrqInfoMessage, Kind, RegionData,
     RegionInfoMessage, RegionRange, RegionWriteMulti, Reply, Request, SetIrqsMessage, Version,
@@ -33,12 +34,6 @@ impl From<Vec<u8>> for Answer {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Region {
-    size: u64,
-    access: RegionAccess,
-}
-
 /// What was agreed in the handshake.
 #[derive(Clone, Copy)]
 struct Agreed {
@@ -50,7 +45,7 @@ struct Session {
     device: Arc<dyn Device>,
     limits: Limits,
     info: DeviceInfo,
-    regions: Vec<Region>,
+    regions: Arc<Regions>,
     /// Number of vectors of each interrupt index.
     irqs: Vec<u32>,
     agreed: Option<Agreed>,
@@ -75,17 +70,7 @@ pub(crate) fn run(shared: &Arc<Shared>, device: &Arc<dyn Device>, limits: Limits
 impl Session {
     fn new(shared: Arc<Shared>, device: Arc<dyn Device>, limits: Limits) -> Self {
         let info = device.device_info();
-        let region = |index| match device.region_info(index) {
-            Ok(info) => Region {
-                size: info.size,
-                access: info.access,
-            },
-            Err(_) => Region {
-                size: 0,
-                access: RegionAccess::empty(),
-            },
-        };
-        let regions = (0..info.num_regions).map(region).collect();
+        let regions = Arc::new(Regions::new(&*device, info.num_regions));
         let vectors = |index| device.irq_info(index).map_or(0, |info| info.count);
         let irqs = (0..info.num_irqs).map(vectors).collect();
         Self {
@@ -214,7 +199,7 @@ impl Session {
         let payload = answer.encode().map_err(|_| Errno::IO)?;
         debug!(?version, transfer, "a client has introduced itself");
         self.agreed = Some(Agreed { transfer });
-        self.shared.negotiated(transfer);
+        self.shared.negotiated(transfer, Arc::clone(&self.regions));
         Ok(payload.into())
     }
 
@@ -311,7 +296,7 @@ impl Session {
         if range.count > agreed.transfer {
             return Err(Errno::INVAL);
         }
-        self.check_access(range, RegionAccess::READ)?;
+        self.regions.check(range, RegionAccess::READ)?;
         let mut data = vec![0; usize::try_from(range.count).map_err(|_| Errno::INVAL)?];
         self.device
             .region_read(range.region, range.offset, &mut data)?;
@@ -325,7 +310,7 @@ impl Session {
 
     fn region_write(&self, write: RegionData<'_>) -> Result<Answer, Errno> {
         let range = write.range().map_err(|_| Errno::INVAL)?;
-        self.check_access(range, RegionAccess::WRITE)?;
+        self.regions.check(range, RegionAccess::WRITE)?;
         self.device
             .region_write(range.region, range.offset, write.data)?;
         Ok(range.encode().into())
@@ -334,30 +319,11 @@ impl Session {
     fn region_write_multi(&self, multi: &RegionWriteMulti) -> Result<Answer, Errno> {
         for write in &multi.writes {
             let range = write.range;
-            self.check_access(range, RegionAccess::WRITE)?;
+            self.regions.check(range, RegionAccess::WRITE)?;
             self.device
                 .region_write(range.region, range.offset, write.bytes())?;
         }
         Ok(RegionWriteMulti::encode_reply(multi.writes.len()).into())
-    }
-
-    /// Whether the whole range lies in its region, and the region can be accessed so.
-    fn check_access(&self, range: RegionRange, access: RegionAccess) -> Result<(), Errno> {
-        let region = usize::try_from(range.region)
-            .ok()
-            .and_then(|index| self.regions.get(index))
-            .ok_or(Errno::INVAL)?;
-        let end = range
-            .offset
-            .checked_add(range.count.into())
-            .ok_or(Errno::INVAL)?;
-        if range.count == 0 || end > region.size {
-            return Err(Errno::INVAL);
-        }
-        if !region.access.contains(access) {
-            return Err(Errno::PERM);
-        }
-        Ok(())
     }
 }
 

@@ -212,6 +212,52 @@ fn posted_writes_are_not_answered() {
     assert_eq!(device.seen().len(), 3);
 }
 
+fn post(peer: &mut Peer, offset: u64, data: &[u8]) {
+    let write = RegionData {
+        offset,
+        region: 0,
+        data,
+    };
+    let payload = write.encode().unwrap();
+    peer.command(Command::RegionWrite as u16, Reply::Unwanted, &payload, &[]);
+}
+
+/// What the device does at once does not wait for the worker, unless that has something to do: the order stays.
+#[test]
+fn posted_writes_that_are_done_at_once() {
+    let (device, connection, mut peer) = start_shaken();
+    let client = connection.client();
+    post(&mut peer, AT_ONCE, &[1]);
+    wait_until("the write", || device.seen.lock().unwrap().len() == 1);
+    assert_eq!(device.seen(), [Seen::Post(0, AT_ONCE, vec![1])]);
+    wait_until("the end of it", || client.is_settled());
+    // Waiting for what was done so ends at once.
+    post(&mut peer, AT_ONCE, &[2]);
+    let begun = std::time::Instant::now();
+    client.settle(LONG);
+    assert!(begun.elapsed() < LONG / 2);
+    wait_until("the write", || device.seen.lock().unwrap().len() == 1);
+    device.seen();
+
+    let stopped = device.memory.lock().unwrap();
+    post(&mut peer, 0, &[3]);
+    wait_until("the worker", || device.seen.lock().unwrap().len() == 1);
+    post(&mut peer, AT_ONCE, &[4]);
+    peer.command(Command::DeviceReset as u16, Reply::Unwanted, &[], &[]);
+    // Time to receive all of it. None is done past the worker.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(device.seen(), [Seen::Write(0, 0, vec![3])]);
+    drop(stopped);
+    wait_until("the end of it", || client.is_settled());
+    let expected = [Seen::Write(0, AT_ONCE, vec![4]), Seen::Reset];
+    assert_eq!(device.seen(), expected);
+
+    // Neither outside of the region nor where an answer is wanted.
+    post(&mut peer, AT_ONCE, &[0; REGISTERS as usize]);
+    write(&mut peer, 0, AT_ONCE, &[5]).unwrap();
+    assert_eq!(device.seen(), [Seen::Write(0, AT_ONCE, vec![5])]);
+}
+
 #[test]
 fn several_writes_at_once() {
     let (device, _connection, mut peer) = start_shaken();

@@ -66,17 +66,22 @@ fn headers_that_are_none() {
 /// A fault in the device ends its connection, and the device still learns that the client is gone.
 #[test]
 fn a_device_that_panics() {
-    let (device, connection, mut peer) = start_shaken();
-    let write = skiff_vfio_user::wire::RegionData {
-        offset: common::PANIC,
-        region: 0,
-        data: &[1],
-    };
-    let payload = write.encode().unwrap();
-    peer.command(Command::RegionWrite as u16, Reply::Wanted, &payload, &[]);
-    assert_eq!(connection.join(), Ended::Device);
-    assert_eq!(device.seen(), [Seen::Gone]);
-    assert_eq!(peer.socket.read(&mut [0; 16]).unwrap(), 0);
+    for (offset, reply) in [
+        (common::PANIC, Reply::Wanted),
+        (common::PANIC_AT_ONCE, Reply::Unwanted),
+    ] {
+        let (device, connection, mut peer) = start_shaken();
+        let write = skiff_vfio_user::wire::RegionData {
+            offset,
+            region: 0,
+            data: &[1],
+        };
+        let payload = write.encode().unwrap();
+        peer.command(Command::RegionWrite as u16, reply, &payload, &[]);
+        assert_eq!(connection.join(), Ended::Device);
+        assert_eq!(device.seen(), [Seen::Gone]);
+        assert_eq!(peer.socket.read(&mut [0; 16]).unwrap(), 0);
+    }
 }
 
 /// A client that writes faster than the device takes it is slowed down; nothing is lost, and what waits is bounded.

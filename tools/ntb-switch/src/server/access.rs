@@ -155,13 +155,27 @@ impl Fabric {
         offset: u64,
         data: &[u8],
     ) -> Result<(), Errno> {
+        let state = self.lock_for(who)?;
+        self.window_store(&state, who, bar, offset, data);
+        Ok(())
+    }
+
+    /// The same if nobody holds the switch's lock; else nothing is done, and it is false.
+    pub(super) fn window_post(&self, who: Attachment, bar: Bar, offset: u64, data: &[u8]) -> bool {
+        let state = self.try_lock_for(who);
+        if let Some(state) = &state {
+            self.window_store(state, who, bar, offset, data);
+        }
+        state.is_some()
+    }
+
+    fn window_store(&self, state: &State, who: Attachment, bar: Bar, offset: u64, data: &[u8]) {
         let counters = &self.counters[who.port.index()];
         counters.posted_writes.one();
         counters.posted_write_bytes.add(data.len() as u64);
-        let state = self.lock_for(who)?;
         let mut at = 0;
         while at < data.len() {
-            let (target, len) = target(&state, who.port, bar, offset + at as u64, data.len() - at);
+            let (target, len) = target(state, who.port, bar, offset + at as u64, data.len() - at);
             let part = &data[at..at + len];
             let whole = len == data.len();
             at += len;
@@ -174,16 +188,15 @@ impl Fabric {
                     }
                 }
                 Target::Interrupt(port, addr) => {
-                    interrupt_write(&state, counters, port, addr, part, whole)
+                    interrupt_write(state, counters, port, addr, part, whole)
                 }
                 // Memory that must not be written: the node refuses it, and its IOMMU reports it.
                 Target::Memory(port, addr, _) | Target::Device(port, addr) => {
                     counters.device_writes.one();
-                    post(&state, counters, port, addr, part);
+                    post(state, counters, port, addr, part);
                 }
             }
         }
-        Ok(())
     }
 }
 

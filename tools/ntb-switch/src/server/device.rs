@@ -158,6 +158,15 @@ impl Device for Function {
         }
     }
 
+    fn region_post(&self, index: u32, offset: u64, data: &[u8]) -> bool {
+        match Region::new(index) {
+            // A change of registers may have windows follow, for which their helpers are waited for.
+            Some(Region::Config | Region::Bar(Bar::Registers)) | None => false,
+            Some(Region::Bar(bar)) => self.fabric.window_post(self.who, bar, offset, data),
+            Some(Region::Vectors) => true,
+        }
+    }
+
     fn set_irqs(&self, set: SetIrqs) -> Result<(), Errno> {
         if !matches!(set.index, IRQ_MSI | IRQ_MSIX) || set.action != IrqAction::Trigger {
             return Err(Errno::INVAL);

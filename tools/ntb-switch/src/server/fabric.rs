@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -44,6 +44,11 @@ pub(super) struct Limits {
     pub(super) helper: Duration,
     /// Most mappings that the windows of one process may consist of.
     pub(super) most_pieces: usize,
+}
+
+/// Whether the connection is still the port's own.
+fn is_current(state: &mut State, who: Attachment) -> bool {
+    matches!(&state.port(who.port).connection, Some(connection) if connection.id == who.id)
 }
 
 /// The switch at work.
@@ -108,10 +113,20 @@ impl Fabric {
     /// The locked state, for a connection that is still the port's current one.
     pub(super) fn lock_for(&self, who: Attachment) -> Result<MutexGuard<'_, State>, Errno> {
         let mut state = self.lock();
-        match &state.port(who.port).connection {
-            Some(connection) if connection.id == who.id => Ok(state),
-            _ => Err(Errno::NODEV),
+        match is_current(&mut state, who) {
+            true => Ok(state),
+            false => Err(Errno::NODEV),
         }
+    }
+
+    /// As [`Fabric::lock_for`], unless somebody else holds the lock.
+    pub(super) fn try_lock_for(&self, who: Attachment) -> Option<MutexGuard<'_, State>> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        is_current(&mut state, who).then_some(state)
     }
 
     /// A number that no connection of this switch had before.

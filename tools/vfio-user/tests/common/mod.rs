@@ -152,7 +152,12 @@ impl Peer {
 pub enum Seen {
     Read(u32, u64, usize),
     Write(u32, u64, Vec<u8>),
-    Irqs { fds: usize, text: String },
+    /// A write that was done at once.
+    Post(u32, u64, Vec<u8>),
+    Irqs {
+        fds: usize,
+        text: String,
+    },
     Map(DmaMap, bool),
     Unmap(DmaUnmap),
     Reset,
@@ -164,6 +169,10 @@ pub const REGISTERS: u64 = 4096;
 pub const FAULTY: u64 = 0x800;
 /// An offset in BAR 0 at which a write makes the device panic.
 pub const PANIC: u64 = 0x900;
+/// An offset in BAR 0 where a posted write can be done at once.
+pub const AT_ONCE: u64 = 0xa00;
+/// The same, where it makes the device panic.
+pub const PANIC_AT_ONCE: u64 = 0xa04;
 /// A region that cannot be written.
 pub const READ_ONLY: u32 = 1;
 /// A region with a mapping in two parts.
@@ -282,6 +291,14 @@ impl Device for Recorder {
         }
         self.memory.lock().unwrap()[offset as usize..][..data.len()].copy_from_slice(data);
         Ok(())
+    }
+
+    fn region_post(&self, index: u32, offset: u64, data: &[u8]) -> bool {
+        assert_ne!(offset, PANIC_AT_ONCE, "as the test wants it");
+        if offset == AT_ONCE {
+            self.note(Seen::Post(index, offset, data.to_vec()));
+        }
+        offset == AT_ONCE
     }
 
     fn set_irqs(&self, set: SetIrqs) -> Result<(), Errno> {
