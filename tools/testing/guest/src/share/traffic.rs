@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Loads and stores without a pause, while something else happens.
+//! Loads and stores, over and over, while something else happens.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use anyhow::Result;
@@ -21,6 +22,9 @@ use super::probe;
 
 /// Word of each page that traffic uses; tests leave it alone.
 const PLACE: usize = PAGE - 4;
+
+/// Between one round over all pages and the next: the node has one CPU and the machine few, and others have work to do.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What traffic saw.
 #[derive(Debug, Default, Serialize)]
@@ -68,8 +72,7 @@ fn run(map: &Map, stop: &AtomicBool) -> Seen {
         if stop.load(Ordering::Relaxed) {
             return seen;
         }
-        // The node has one CPU, and others want to work too.
-        thread::yield_now();
+        thread::sleep(PAUSE);
     }
 }
 
