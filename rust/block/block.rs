@@ -16,6 +16,7 @@
 
 use kernel::types::Opaque;
 
+mod batch;
 #[path = "../ext/bindings.rs"]
 mod bindings;
 mod bytes;
@@ -28,6 +29,7 @@ mod slot;
 mod status;
 mod tags;
 
+pub use batch::Batch;
 pub use bytes::copy;
 pub use disk::Disk;
 pub use driver::{

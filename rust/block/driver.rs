@@ -15,6 +15,7 @@ use kernel::{
 use crate::{
     bindings as own,
     slot::Slot,
+    Batch,
     Flying,
     Op,
     Request,
@@ -55,8 +56,8 @@ pub trait Driver: Sync + Sized + 'static {
     /// Tells the device of what was queued, as no last one comes. Atomic context.
     fn commit(queue: &Self::Queue);
 
-    /// Looks for what the device has done on a polled queue: how many requests were ended. Atomic context.
-    fn poll(queue: &Self::Queue, tags: &TagSet<Self>) -> u32;
+    /// Looks for what the device has done on a polled queue: how many requests were ended, or put into `batch`. Atomic context.
+    fn poll(queue: &Self::Queue, tags: &TagSet<Self>, batch: &mut Batch) -> u32;
 
     /// A request takes too long. Process context, may sleep, but must not wait for other requests of its disk to end.
     fn timeout(queue: &Self::Queue, request: Flying<'_, Self>) -> TimeoutAction;
@@ -192,11 +193,17 @@ impl<D: Driver> Operations<D> {
     /// Called by the block layer with a hardware queue of a disk of `D`.
     unsafe extern "C" fn poll(
         hctx: *mut bindings::blk_mq_hw_ctx,
-        _batch: *mut bindings::io_comp_batch,
+        batch: *mut bindings::io_comp_batch,
     ) -> c_int {
         // SAFETY:
         // - By this function's own condition.
-        let found = unsafe { D::poll(Self::queue(hctx), Self::tags(hctx)) };
+        let (queue, tags) = unsafe { (Self::queue(hctx), Self::tags(hctx)) };
+        let found = match NonNull::new(batch) {
+            // SAFETY:
+            // - The block layer's batch is this call's alone.
+            Some(batch) => D::poll(queue, tags, unsafe { Batch::from_raw(batch) }),
+            None => D::poll(queue, tags, &mut Batch::default()),
+        };
 
         c_int::try_from(found).unwrap_or(c_int::MAX)
     }

@@ -21,6 +21,13 @@ void skiff_helper_block_unmap(const void *address)
 	kunmap_local(address);
 }
 
+bool skiff_helper_block_add_to_batch(struct request *request,
+				     struct io_comp_batch *batch, bool is_error)
+{
+	return blk_mq_add_to_batch(request, batch, is_error,
+				   blk_mq_end_request_batch);
+}
+
 void skiff_helper_block_limits_start_update(struct request_queue *queue,
 					    struct queue_limits *limits)
 {

@@ -15,6 +15,10 @@ u64 skiff_helper_block_page_to_phys(struct page *page);
 void *skiff_helper_block_map_pfn(unsigned long pfn);
 void skiff_helper_block_unmap(const void *address);
 
+/* Requests that end together. */
+bool skiff_helper_block_add_to_batch(struct request *request,
+				     struct io_comp_batch *batch, bool is_error);
+
 /* Limits of a queue, for queue_limits_commit_update_frozen(). */
 void skiff_helper_block_limits_start_update(struct request_queue *queue,
 					    struct queue_limits *limits);

@@ -12,6 +12,7 @@ use kernel::bindings;
 use crate::{
     bindings as own,
     slot::Slot,
+    Batch,
     Driver,
     Op,
     Pieces,
@@ -204,6 +205,38 @@ impl<D: Driver> Request<D> {
         unsafe {
             slot.as_ref().done(status);
             bindings::blk_mq_complete_request(raw.as_ptr());
+        }
+    }
+
+    /// As [`Request::complete`], but if it went well, and this is the CPU that it came from, or one near to it, it ends with
+    /// `batch`. Any context.
+    pub fn complete_in(self, status: Status, batch: &mut Batch) {
+        if !self.started {
+            return self.end(status);
+        }
+
+        let (raw, slot) = self.into_parts();
+
+        // SAFETY:
+        // - By the type's invariant it was held by the object that is no more. If the block layer does not call complete() of the
+        //   driver's operations, this function does what that would.
+        let finished = unsafe {
+            slot.as_ref().done(status);
+            if bindings::blk_mq_complete_request_remote(raw.as_ptr()) {
+                return;
+            }
+            slot.as_ref().finish()
+        };
+        let Some(status) = finished else {
+            return;
+        };
+
+        // SAFETY:
+        // - The request was done, that is the driver's and not ended, and is nobody's now.
+        unsafe {
+            if !batch.add(raw, status == 0) {
+                bindings::blk_mq_end_request(raw.as_ptr(), status);
+            }
         }
     }
 

@@ -38,6 +38,7 @@ use kernel::{
 
 use skiff_block::{
     copy,
+    Batch,
     Discard,
     Disk,
     Driver,
@@ -271,8 +272,10 @@ impl WorkItem for Hardware {
         let tags = this.tags.lock().clone();
 
         if let Some(tags) = tags {
+            let mut batch = Batch::default();
+
             while let Some(request) = this.reap(&tags) {
-                request.complete(Status::Ok);
+                request.complete_in(Status::Ok, &mut batch);
             }
         }
     }
@@ -325,12 +328,12 @@ impl Driver for Ram {
         }
     }
 
-    fn poll(queue: &Arc<Hardware>, tags: &TagSet<Self>) -> u32 {
+    fn poll(queue: &Arc<Hardware>, tags: &TagSet<Self>, batch: &mut Batch) -> u32 {
         let mut found = 0;
 
         while let Some(request) = queue.reap(tags) {
             count(&COUNTS.polled);
-            request.end(Status::Ok);
+            request.complete_in(Status::Ok, batch);
             found += 1;
         }
         found

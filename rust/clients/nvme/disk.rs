@@ -7,6 +7,7 @@ use kernel::sync::{
     Arc, //
 };
 use skiff_block::{
+    Batch,
     Discard,
     Driver,
     Flying,
@@ -51,8 +52,8 @@ impl Driver for Nvme {
         lane.queue.commit();
     }
 
-    fn poll(lane: &Arc<Lane>, tags: &TagSet<Self>) -> u32 {
-        lane.queue.reap(tags)
+    fn poll(lane: &Arc<Lane>, tags: &TagSet<Self>, batch: &mut Batch) -> u32 {
+        lane.queue.reap_into(tags, batch)
     }
 
     fn timeout(lane: &Arc<Lane>, request: Flying<'_, Self>) -> TimeoutAction {

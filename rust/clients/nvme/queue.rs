@@ -20,6 +20,7 @@ use kernel::{
     }, //
 };
 use skiff_block::{
+    Batch,
     Queued,
     Request,
     Status,
@@ -59,7 +60,7 @@ use crate::{
 };
 
 /// Completions that are taken out of the queue before the first of them ends its request.
-const BATCH: usize = 32;
+const FOUND: usize = 32;
 
 /// How often a request that was aborted is done again, as by Linux's own driver.
 const RETRIES: u32 = 5;
@@ -283,23 +284,28 @@ impl Queue {
         }
     }
 
-    /// Ends the requests whose completions have come: how many. Not in hard interrupts.
-    pub(crate) fn reap(&self, tags: &TagSet<Nvme>) -> u32 {
+    /// Ends the requests whose completions have come. Not in hard interrupts.
+    pub(crate) fn reap(&self, tags: &TagSet<Nvme>) {
+        self.reap_into(tags, &mut Batch::default());
+    }
+
+    /// The same, all that went well together with `batch`: how many. Not in hard interrupts.
+    pub(crate) fn reap_into(&self, tags: &TagSet<Nvme>, batch: &mut Batch) -> u32 {
         let mut ended = 0_u32;
-        let mut batch = [(0, Status::Ok); BATCH];
+        let mut found = [(0, Status::Ok); FOUND];
 
         loop {
-            let count = self.collect(&mut batch);
+            let count = self.collect(&mut found);
 
-            self.erase(batch.get(..count).unwrap_or_default());
-            for (id, status) in batch.iter().take(count) {
+            self.erase(found.get(..count).unwrap_or_default());
+            for (id, status) in found.iter().take(count) {
                 // One that nobody waits for is the controller's fault, or late.
                 if let Some(request) = tags.take(self.index, *id) {
-                    self.complete(request, *status);
+                    self.complete(request, *status, batch);
                     ended = ended.saturating_add(1);
                 }
             }
-            if count < BATCH {
+            if count < FOUND {
                 return ended;
             }
         }
@@ -327,14 +333,14 @@ impl Queue {
 
     /// Takes completions out of the queue, and tells the controller, which finds what their tags are used for again no sooner: how
     /// many. If nothing follows from the doorbell nobody waits for it before the queue is full.
-    fn collect(&self, batch: &mut [(u16, Status); BATCH]) -> usize {
+    fn collect(&self, found: &mut [(u16, Status); FOUND]) -> usize {
         let mut completing = self.completing.lock();
         let Some(number) = completing.number else {
             return 0;
         };
         let mut count = 0;
 
-        for place in batch.iter_mut() {
+        for place in found.iter_mut() {
             let Some(completion) = self.look(&mut completing.indices) else {
                 break;
             };
@@ -378,7 +384,7 @@ impl Queue {
         Some(Completion::read(0, third, last))
     }
 
-    fn complete(&self, request: Request<Nvme>, status: Status) {
+    fn complete(&self, request: Request<Nvme>, status: Status, batch: &mut Batch) {
         let good = self.transfer.finish(&request, status == Status::Ok);
         let aborted = &request.data().aborted;
 
@@ -388,10 +394,12 @@ impl Queue {
             return;
         }
         aborted.store(0, Relaxed);
-        request.complete(match (status, good) {
+        let status = match (status, good) {
             (Status::Ok, false) => Status::Io,
             (status, _) => status,
-        });
+        };
+
+        request.complete_in(status, batch);
     }
 
     /// Ends a request that the controller will not complete: it does not know the queue any more, or is gone.

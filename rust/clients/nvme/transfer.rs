@@ -202,6 +202,7 @@ impl Transfer {
     /// Finds out where the pages of a request are for the controller, and writes their list.
     fn scatter(&self, direct: &Direct, request: &Request<Nvme>) -> Result<Pointers, Not> {
         let mask = u64::from(PAGE) - 1;
+        let list = usize::from(request.tag()) * TAG_BYTES;
         let mut pages = Scattered::default();
         let mut end = None;
 
@@ -216,17 +217,16 @@ impl Transfer {
             while at < stop {
                 let page = direct.page(at & !mask).map_err(|_| Not::Ever)?;
 
-                pages.push(page + (at & mask)).ok_or(Not::Ever)?;
+                pages
+                    .push(page + (at & mask), |entry, page| {
+                        self.lists.write_longs(list + 8 * entry, &[page]).ok()
+                    })
+                    .ok_or(Not::Ever)?;
                 at = (at & !mask) + u64::from(PAGE);
             }
             end = Some(stop);
         }
-        let tag = request.tag();
-
-        self.lists
-            .write(usize::from(tag) * TAG_BYTES, pages.list())
-            .map_err(|_| Not::Ever)?;
-        pages.pointers(self.list(tag)).ok_or(Not::Ever)
+        pages.pointers(self.list(request.tag())).ok_or(Not::Ever)
     }
 
     fn discard(&self, request: &Request<Nvme>, namespace: &Namespace) -> Result<Command, Not> {

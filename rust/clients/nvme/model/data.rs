@@ -72,51 +72,32 @@ pub fn list(piece: u64) -> [u8; LIST_BYTES as usize] {
 }
 
 /// The pages of a command that lie anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scattered {
     /// Where the data begins, and the second page.
     pointers: Pointers,
     /// Pages so far.
     count: usize,
-    list: [u8; LIST_BYTES as usize],
-}
-
-impl Default for Scattered {
-    fn default() -> Self {
-        Self {
-            pointers: Pointers::NONE,
-            count: 0,
-            list: [0; LIST_BYTES as usize],
-        }
-    }
 }
 
 impl Scattered {
-    /// Adds a page by where the data in it begins; nothing if that is not the start of the page, but for the first one, or if there
-    /// are too many.
-    pub fn push(&mut self, at: u64) -> Option<()> {
+    /// Adds a page by where the data in it begins, and calls `write` for each entry of the list that is to be written for it;
+    /// there are none before the third page. Nothing if that is not the start of the page, but for the first one, if there are too
+    /// many, or what `write` gives.
+    pub fn push(&mut self, at: u64, mut write: impl FnMut(usize, u64) -> Option<()>) -> Option<()> {
         match self.count.checked_sub(1) {
             None => self.pointers.first = at,
-            Some(place) if at % u64::from(PAGE) == 0 => {
-                if place == 0 {
-                    self.pointers.second = at;
+            Some(entry) if at % u64::from(PAGE) == 0 && entry < LIST_ENTRIES as usize => {
+                match entry {
+                    0 => self.pointers.second = at,
+                    1 => write(0, self.pointers.second).and_then(|()| write(entry, at))?,
+                    _ => write(entry, at)?,
                 }
-                let entry = self.list.chunks_exact_mut(8).nth(place)?;
-                entry.copy_from_slice(&at.to_le_bytes());
             }
             Some(_) => return None,
         }
         self.count += 1;
         Some(())
-    }
-
-    /// What is to be written where the list of the command is; empty if it needs none.
-    pub fn list(&self) -> &[u8] {
-        match self.count {
-            0..=2 => &[],
-            // There are no more than were pushed.
-            count => self.list.get(..8 * (count - 1)).unwrap_or_default(),
-        }
     }
 
     /// Where the data is, given that the list is at `list`. Nothing without a page.

@@ -136,9 +136,14 @@ proptest! {
     fn scattered_pages_are_found(offset in 0..PAGE, frames in prop::collection::vec(1_u64..1 << 40, 1..40)) {
         let page = u64::from(PAGE);
         let mut scattered = Scattered::default();
+        let mut list = Vec::new();
         let pushed = frames.iter().enumerate().try_for_each(|(index, frame)| {
             let offset = if index == 0 { u64::from(offset) } else { 0 };
-            scattered.push(frame * page + offset)
+            scattered.push(frame * page + offset, |entry, at| {
+                assert_eq!(entry, list.len(), "each entry once, in order");
+                list.push(at);
+                Some(())
+            })
         });
         prop_assert_eq!(pushed.is_some(), frames.len() <= PIECE_PAGES as usize);
         prop_assume!(pushed.is_some());
@@ -150,12 +155,11 @@ proptest! {
             2 => found.push(pointers.second),
             _ => {
                 prop_assert_eq!(pointers.second, at);
-                let entries = scattered.list().chunks_exact(8);
-                found.extend(entries.map(|entry| u64::from_le_bytes(entry.try_into().unwrap())));
+                found.extend(&list);
             }
         }
         if frames.len() <= 2 {
-            prop_assert!(scattered.list().is_empty());
+            prop_assert!(list.is_empty());
         }
         let expected: Vec<u64> = frames.iter().map(|frame| frame * page).collect();
         prop_assert_eq!(found[0] - u64::from(offset), expected[0]);
@@ -167,7 +171,12 @@ proptest! {
 fn pages_begin_where_pages_do() {
     let mut scattered = Scattered::default();
     assert_eq!(scattered.pointers(0), None);
-    assert_eq!(scattered.push(0x1200), Some(()));
-    assert_eq!(scattered.push(0x2004), None);
+    let none = |_, _| -> Option<()> { panic!("a list for two pages") };
+    assert_eq!(scattered.push(0x1200, none), Some(()));
+    assert_eq!(scattered.push(0x2004, none), None);
     assert_eq!(scattered.pointers(0), Some(Pointers::one(0x1200)));
+    assert_eq!(scattered.push(0x3000, none), Some(()));
+    // What cannot be written is not a page of it.
+    assert_eq!(scattered.push(0x5000, |_, _| None), None);
+    assert_eq!(scattered.pointers(7).unwrap().second, 0x3000);
 }
