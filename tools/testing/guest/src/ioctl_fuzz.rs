@@ -34,7 +34,7 @@ use crate::random::Random;
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// How much longer than asked for it may go on until every command has succeeded once: nodes can be slow.
-const EXTRA: Duration = Duration::from_secs(40);
+const EXTRA: Duration = Duration::from_secs(150);
 
 /// What to do.
 #[derive(Debug, Args)]

@@ -82,7 +82,7 @@ const SECONDS: (u32, u32) = (40, 3 * 3600);
 /// Of the one with a link that comes and goes.
 const FLAPPING_SECONDS: (u32, u32) = (20, 3600);
 /// How long after its time a node may still work: it closes all, and waits for the other one.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_secs(240);
 /// How long the link is up and down.
 const UP: Duration = Duration::from_millis(1500);
 /// See [`UP`].
