@@ -51,7 +51,7 @@ fn process(context: &mut Context<'_>) -> Result<()> {
     };
     // Where an IOMMU has to keep the device from what it still has under way, and KASAN looks on, more often.
     let rounds = match (context.setting.kernel, context.setting.iommu) {
-        (Kernel::Debug, Iommu::Intel { .. }) => context.scale.pick(2, 50),
+        (Kernel::Debug, Iommu::Intel { .. }) => context.scale.pick(3, 50),
         _ => 1,
     };
     for (round, source) in (0..rounds).zip(sources.into_iter().cycle()) {
