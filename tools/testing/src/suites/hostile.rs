@@ -41,8 +41,11 @@ use crate::share::SOON;
 pub const HOSTILE: Suite = Suite {
     name: "hostile",
     on: &[
-        Setting::STOCK.kernel(Kernel::Debug).nodes(3),
-        Setting::STOCK.nodes(3).iommu(Iommu::Intel { remap: true }),
+        Setting::STOCK
+            .kernel(Kernel::Debug)
+            .nodes(3)
+            .iommu(Iommu::Intel { remap: true }),
+        Setting::STOCK.nodes(3),
     ],
     describe,
     prepare,
@@ -312,11 +315,7 @@ fn all_up(cluster: &Cluster) -> Result<()> {
 
 fn talk(context: &mut Context<'_>) -> Result<()> {
     let cluster = context.cluster;
-    // The debug kernel takes five times as long for one.
-    let count = u64::from(match context.setting.kernel {
-        Kernel::Debug => context.scale.pick(20_000, 2_000_000),
-        _ => context.scale.pick(100_000, 10_000_000),
-    });
+    let count = u64::from(context.scale.pick(100_000, 10_000_000));
     let business = Business::begin(cluster)?;
     let done: Done = attack(cluster, "--seed 1", &format!("talk {count} --segments 5,6"))?;
     ensure!(done.sent >= count && done.ends == 0, "{done:?}");
