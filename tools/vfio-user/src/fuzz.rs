@@ -172,6 +172,10 @@ impl Device for Dummy {
         Ok(())
     }
 
+    fn region_post(&self, index: u32, offset: u64, data: &[u8]) -> bool {
+        index != REGION_WITH_BUS && self.region_write(index, offset, data).is_ok()
+    }
+
     fn set_irqs(&self, set: SetIrqs) -> Result<(), Errno> {
         assert!(
             set.start.checked_add(set.count).is_some_and(|end| end <= 4),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The worker thread: carries out a client's commands on the device, one after the other, and replies.
 //!
-//! The session owns what was agreed with the client and what the device said about itself when the connection began; nothing here is shared.
+//! The session owns what was agreed with the client and what the device said about itself when the connection began. What it said of its regions
+//! the reader has, too, once the handshake is done; it never changes. Nothing else is shared.
 
 use std::os::fd::OwnedFd;
 use std::panic::{catch_unwind, AssertUnwindSafe};
